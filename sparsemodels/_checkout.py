@@ -13,9 +13,7 @@ class _SolversFinder:
     def find_spec(fullname, path=None, target=None):
         if fullname != "sparsemodels.solvers":
             return None
-        return importlib.util.spec_from_file_location(
-            fullname, _INIT, submodule_search_locations=[str(_INIT.parent)]
-        )
+        return importlib.util.spec_from_file_location(fullname, _INIT, submodule_search_locations=[str(_INIT.parent)])
 
 
 if not (_HERE / "solvers").is_dir() and _INIT.is_file():

@@ -1,0 +1,190 @@
+"""The quadratic model of a loss on a growing working set of columns, held as the columns themselves."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from .anderson import Anderson
+from .certificate import dual_scale, penalty_gap, penalty_value
+from .columns import (
+    CenteredColumns,
+    SparseColumns,
+    column_axpy,
+    correlate_columns,
+    gather_normalized,
+    gather_sparse,
+)
+from .coordinate_descent import column_epochs
+from .kernel import kernel
+from .newton import newton_step
+
+
+@kernel
+def _subtract(columns, active, change, residual):
+    for k in range(active.size):
+        if change[k] != 0.0:
+            column_axpy(columns, active[k], -change[k], residual)
+
+
+class ColumnModel:
+    """A weighted least-squares model whose coordinate descent works on the residual.
+
+    It stands in for :class:`~sparsemodels.solvers.gram_model.GramModel` where a Gram matrix would cost more than it
+    saves: sparse designs, and supports larger than the number of rows.
+
+    Parameters
+    ----------
+    X : ndarray or SparseColumns of shape (n, p)
+        The design.
+    curvature : ndarray of shape (n,)
+        The weights h of the model.
+    fit_intercept : bool
+        Whether an unpenalised intercept is eliminated by centring; implicitly where `X` is sparse.
+    n_features : int
+        The number p of features.
+
+    Attributes
+    ----------
+    features : ndarray of shape (m,), int64
+        The working set, in the order in which features joined.
+    member : ndarray of shape (p,), bool
+        Whether a feature is in the working set.
+    """
+
+    def __init__(self, X: Any, curvature: np.ndarray, fit_intercept: bool, n_features: int):
+        self.X = X
+        self.fit_intercept = fit_intercept
+        self.root_weights = np.sqrt(curvature)
+        self.features = np.empty(0, dtype=np.int64)
+        self.member = np.zeros(n_features, dtype=bool)
+        self._columns: Any = np.empty((curvature.size, 0), order="F")
+        self._scale = np.empty(0)
+
+    def grow(self, new: np.ndarray) -> None:
+        """Let features join the working set; copies their columns."""
+        self.features = np.concatenate([self.features, new])
+        self.member[new] = True
+        if isinstance(self.X, SparseColumns):
+            # All anew: the working set's stored entries are few beside those of X.
+            self._columns, self._scale = gather_sparse(self.X, self.features, self.root_weights, self.fit_intercept)
+            return
+        m, total = self._scale.size, self.features.size
+        if total > self._columns.shape[1]:
+            columns = np.empty((self.root_weights.size, min(2 * total, self.member.size)), order="F")
+            columns[:, :m] = self._columns[:, :m]
+            self._columns = columns
+        self._scale = np.concatenate([self._scale, np.empty(new.size)])
+        gather_normalized(
+            self.X,
+            new,
+            self.root_weights,
+            self.fit_intercept,
+            self._columns[:, m:total],
+            self._scale[m:total],
+        )
+
+    def promote(self) -> bool:
+        """Nothing to gain: the model is in double precision already."""
+        return False
+
+    def _gram(self, active: np.ndarray) -> np.ndarray:
+        if not isinstance(self._columns, CenteredColumns):
+            chosen = self._columns[:, active]
+            return chosen.T @ chosen
+        stored, means = self._columns.columns, self._columns.means[active]
+        matrix = scipy.sparse.csc_array(
+            (stored.data, stored.indices, stored.indptr), shape=(stored.n_rows, self.features.size)
+        )[:, active]
+        return (matrix.T @ matrix).toarray() - self._columns.total * np.outer(means, means)
+
+    def solve(
+        self,
+        penalty: Any,
+        coef: np.ndarray,
+        slope: np.ndarray,
+        residual: np.ndarray,
+        target: float,
+        max_epochs: int,
+    ) -> float:
+        """Minimise the model plus the penalty over the working set, to a duality gap of the model.
+
+        One epoch over the working set, then epochs over the support with Anderson extrapolation; if that is slow,
+        Newton steps on the support.
+
+        Parameters
+        ----------
+        penalty : NamedTuple
+            The penalty's record.
+        coef : ndarray of shape (m,)
+            The coefficients, updated in place.
+        slope : ndarray of shape (m,)
+            Minus the gradient of the loss at `coef`; overwritten.
+        residual : ndarray of shape (n,)
+            The model's residual at `coef`; overwritten.
+        target : float
+            The duality gap to reach.
+        max_epochs : int
+            The largest number of epochs.
+
+        Returns
+        -------
+        float
+            The model's duality gap.
+        """
+        columns, scale, features = self._columns, self._scale, self.features
+        everything = np.arange(features.size)
+        centered = isinstance(columns, CenteredColumns)
+
+        def settle() -> None:
+            """Bring the residual's part along the centring direction back into it."""
+            if centered:
+                residual[:] += columns.shift[0] * self.root_weights
+                columns.shift[0] = 0.0
+
+        def gap() -> float:
+            correlate_columns(columns, residual, slope)
+            np.multiply(slope, scale, out=slope)
+            c = dual_scale(penalty, slope, features)
+            return 0.5 * (1.0 - c) ** 2 * (residual @ residual) + penalty_gap(penalty, coef, slope, features, c)
+
+        def replace(active: np.ndarray, new: np.ndarray) -> bool:
+            """Move to new coefficients if that lowers the objective."""
+            settle()
+            trial = residual.copy()
+            _subtract(columns, active, (new - coef[active]) * scale[active], trial)
+            if centered:
+                trial += columns.shift[0] * self.root_weights
+                columns.shift[0] = 0.0
+            chosen = features[active]
+            before = 0.5 * (residual @ residual) + penalty_value(penalty, coef[active], chosen)
+            after = 0.5 * (trial @ trial) + penalty_value(penalty, new, chosen)
+            if not after < before:
+                return False
+            coef[active], residual[:] = new, trial
+            return True
+
+        n_epochs = 0
+        while True:
+            column_epochs(columns, scale, coef, residual, penalty, features, everything, 1)
+            active = np.flatnonzero(coef)
+            anderson = Anderson(active.size)
+            for _ in range(2):
+                anderson.push(coef[active])
+                for _ in range(5):
+                    column_epochs(columns, scale, coef, residual, penalty, features, active, 1)
+                    extrapolated = anderson.push(coef[active])
+                if extrapolated is not None:
+                    replace(active, extrapolated)
+            n_epochs += 11
+            settle()
+            current = gap()
+            if current <= target or n_epochs >= max_epochs:
+                return current
+            if n_epochs >= 44 and 0 < active.size <= 10_000:
+                new, unit_slope = coef[active], slope[active] / np.where(scale > 0.0, scale, 1.0)[active]
+                if newton_step(self._gram(active), scale[active], new, unit_slope, penalty, features[active]):
+                    replace(active, new)
+                    current = gap()
+                    if current <= target:
+                        return current

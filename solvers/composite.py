@@ -1,0 +1,323 @@
+r"""Sparse composite problems, :math:`\min_{w, b} f(X w + b) + \sum_j p_j(w_j)`, by working sets with certificates."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+from .certificate import dual_scale, equation_coordinates, kkt_distances, penalty_gap, penalty_value
+from .column_model import ColumnModel
+from .columns import SparseColumns, combine, correlate, gather_normalized, shape
+from .generic import require
+from .gram_model import GramModel
+from .losses.functions import SMOOTH, curvature, fenchel_young, is_quadratic, loss_value, negative_gradient
+from .penalties.functions import CONJUGATE, SEPARABLE
+
+_MAX_EPOCHS = 1000  # of coordinate descent within one pass
+_FIRST_WORKING_SET = 100
+_PATIENCE = 3
+
+
+class Solution(NamedTuple):
+    r"""A solution of a composite problem and how good it is.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_features,)
+        The coefficients w.
+    intercept : float
+        The intercept b; zero if there is none.
+    objective : float
+        The objective at the solution.
+    dual_gap : float
+        An upper bound of how far the objective is above its minimum; inf for a penalty without a conjugate.
+    kkt : float
+        The largest distance of a slope :math:`X_j^T \theta` to the subdifferential of its penalty.
+    dual : ndarray of shape (n_samples,)
+        The feasible dual point that proves the gap.
+    null_objective : float
+        The loss at zero coefficients (and the best intercept): the scale of `tol`.
+    n_iter : int
+        Passes over the data.
+    converged : bool
+        Whether the certificate reached the tolerance.
+    status : {"converged", "max_iter", "stalled", "time_limit", "interrupted", "stopped"}
+        Why the solver returned.
+    """
+
+    coef: np.ndarray
+    intercept: float
+    objective: float
+    dual_gap: float
+    kkt: float
+    dual: np.ndarray
+    null_objective: float
+    n_iter: int
+    converged: bool
+    status: str
+
+
+class Composite:
+    """A composite problem between solves: the design, the loss, the working-set model and the current point.
+
+    One instance serves a whole path: the model of the working set, the current coefficients and the slopes of all
+    features stay from one penalty to the next.
+
+    Parameters
+    ----------
+    X : ndarray, sparse matrix or SparseColumns of shape (n_samples, n_features)
+        The design, as :func:`~sparsemodels.solvers.columns.as_columns` returns it.
+    loss : NamedTuple
+        The loss' record.
+    fit_intercept : bool
+        Whether an unpenalised intercept is added.
+    coef : ndarray of shape (n_features,), optional
+        Where to start; zero by default.
+    """
+
+    def __init__(self, X: Any, loss: Any, *, fit_intercept: bool, coef: np.ndarray | None = None):
+        require(loss, SMOOTH, "the loss")
+        self.X, self.loss, self.fit_intercept = X, loss, fit_intercept
+        self.n_samples, self.n_features = shape(X)
+        self.features = np.arange(self.n_features)
+        self.coef = np.zeros(self.n_features)
+        self.intercept = 0.0
+        self._model: Any = None
+        self._projection: tuple[bytes, np.ndarray] | None = None
+        self._settle()
+        self.null_objective = float(loss_value(loss, self.predictor))
+        if coef is not None and np.any(coef):
+            self.coef = np.array(coef, dtype=float)
+            self._settle()
+        self.slope = correlate(X, self.theta)
+
+    def restart(self, coef: np.ndarray | None = None) -> None:
+        """Move the current point, to zero by default; the working set stays."""
+        if coef is None and not self.coef.any():
+            return
+        self.coef = np.zeros(self.n_features) if coef is None else np.array(coef, dtype=float)
+        self._settle()
+        self.slope = correlate(self.X, self.theta)
+
+    def _settle(self) -> None:
+        """From the coefficients: the linear predictor, the best intercept and the loss' negative gradient."""
+        support = np.flatnonzero(self.coef)
+        linear = combine(self.X, support, self.coef[support])
+        self.predictor = linear + self.intercept
+        self.theta = negative_gradient(self.loss, self.predictor)
+        if not self.fit_intercept:
+            return
+        for _ in range(100):  # Newton's method in one variable; two steps for a quadratic loss
+            total, size = self.theta.sum(), np.abs(self.theta).sum()
+            if abs(total) <= 1e-15 * size:
+                break
+            shift = total / curvature(self.loss, self.predictor).sum()
+            if self.intercept + shift == self.intercept:
+                break
+            self.intercept += shift
+            self.predictor = linear + self.intercept
+            self.theta = negative_gradient(self.loss, self.predictor)
+
+    def objective(self, penalty: Any) -> float:
+        """The objective at the current point."""
+        return float(loss_value(self.loss, self.predictor)) + penalty_value(penalty, self.coef, self.features)
+
+    def _dual_point(self, penalty: Any, equations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A dual direction and its slopes, orthogonal to the columns whose slope must vanish.
+
+        These are the unpenalised columns, and those that a penalty without an L1 part keeps inside of a half-line:
+        without the projection the largest feasible multiple of the gradient would be zero.
+        """
+        active = np.flatnonzero((equations > 0) & (self.coef != 0.0) | (equations == 2))
+        if active.size == 0:
+            return self.theta, self.slope
+        root = np.sqrt(curvature(self.loss, self.predictor))
+        key = active.tobytes() + (b"" if is_quadratic(self.loss) else root.tobytes())
+        if self._projection is None or self._projection[0] != key:
+            columns = np.empty((self.n_samples, active.size), order="F")
+            gather_normalized(self.X, active, root, self.fit_intercept, columns, np.empty(active.size))
+            q, r, _ = scipy.linalg.qr(columns, mode="economic", pivoting=True, overwrite_a=True)
+            diagonal = np.abs(np.diag(r))
+            self._projection = key, q[:, diagonal > 1e-11 * max(diagonal.max(), 1e-300)]
+        basis = self._projection[1]
+        residual = np.divide(self.theta, root, out=np.zeros_like(root), where=root > 0.0)
+        for _ in range(2):  # twice is enough: orthogonal to working precision
+            residual -= basis @ (basis.T @ residual)
+        dual = root * residual
+        slope = correlate(self.X, dual)
+        slope[active] = 0.0
+        return dual, slope
+
+    def model(self) -> Any:
+        """The quadratic model of the loss at the current point, kept as long as it is exact."""
+        if self._model is None or not is_quadratic(self.loss):
+            members = None if self._model is None else self._model.features
+            kind = ColumnModel if isinstance(self.X, SparseColumns) else GramModel
+            self._model = self._build(kind, members)
+        elif isinstance(self._model, GramModel) and self._model.features.size > 2 * self.n_samples + 1000:
+            self._model = self._build(ColumnModel, self._model.features)
+        return self._model
+
+    def _build(self, kind: Any, members: np.ndarray | None) -> Any:
+        model = kind(self.X, curvature(self.loss, self.predictor), self.fit_intercept, self.n_features)
+        if members is not None and members.size:
+            model.grow(members)
+        return model
+
+    def solve(
+        self,
+        penalty: Any,
+        *,
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        deadline: float = np.inf,
+        candidates: np.ndarray | None = None,
+        on_pass: Callable[[int, float], Any] | None = None,
+    ) -> Solution:
+        """Solve for one penalty from the current point; the outer loop of every convex pair.
+
+        Full gradient, KKT scores and duality gap; stop; else let the worst violators join the working set and
+        minimise the quadratic model on it.
+
+        Parameters
+        ----------
+        penalty : NamedTuple
+            The penalty's record.
+        tol : float, default=1e-6
+            The duality gap to reach, relative to the loss at zero coefficients (without a conjugate: the KKT residual,
+            relative to the largest slope there).
+        max_iter : int, default=1000
+            The largest number of passes over the data.
+        deadline : float, default=inf
+            The time of :func:`time.monotonic` after which to return what there is.
+        candidates : ndarray of int64, optional
+            Features to take into the first working set, such as the strong rule's.
+        on_pass : callable, optional
+            Called with the pass and the gap after every certificate; a true result stops.
+
+        Returns
+        -------
+        Solution
+            The best point found and its certificate.
+        """
+        convex = check_pair(self.loss, penalty)
+        floor = 1e-30 * float(loss_value(self.loss, np.zeros(self.n_samples)))
+        target = max(tol * self.null_objective, floor)
+        equations = equation_coordinates(penalty, self.n_features) if convex else None
+        distances = np.empty(self.n_features)
+        lower_bound, best, stalls, previous, status = -np.inf, None, 0, np.inf, "max_iter"
+        kkt_scale = 0.0
+        try:
+            for n_iter in range(1, max_iter + 1):
+                kkt = kkt_distances(penalty, self.coef, self.slope, self.features, distances)
+                value = self.objective(penalty)
+                if convex:
+                    dual, slope = self._dual_point(penalty, equations)
+                    c = dual_scale(penalty, slope, self.features)
+                    gap = fenchel_young(self.loss, self.predictor, c * dual)
+                    gap += penalty_gap(penalty, self.coef, slope, self.features, c)
+                    merit = gap
+                else:
+                    dual, c, gap = self.theta, 1.0, np.inf
+                    kkt_scale = max(kkt_scale, np.abs(self.slope).max(initial=0.0))
+                    merit, target = kkt, tol * kkt_scale
+                if best is None or value - gap > lower_bound:
+                    lower_bound, proof = value - gap, c * dual
+                else:
+                    gap = min(gap, value - lower_bound)
+                best = (self.coef.copy(), self.intercept, value, gap, kkt, proof, n_iter)
+                stop = on_pass is not None and on_pass(n_iter, gap)
+                if merit <= target or gap <= target:
+                    status = "converged"
+                    break
+                if stop or time.monotonic() > deadline:
+                    status = "stopped" if stop else "time_limit"
+                    break
+                if n_iter == max_iter:
+                    break
+                grown = self._grow(distances, candidates, equations)
+                candidates = None
+                # Passes that gain next to nothing: turn to double precision, then give up.
+                stalls = stalls + 1 if merit > 0.9 * previous and not grown else 0
+                if stalls >= _PATIENCE:
+                    stalls = 0
+                    if not self._model.promote():
+                        status = "stalled"
+                        break
+                previous = merit
+                self._descend(penalty, max(0.1 * merit, 0.3 * target))
+        except KeyboardInterrupt:
+            if best is None:
+                raise
+            status = "interrupted"
+        coef, intercept, value, gap, kkt, proof, n_iter = best
+        return Solution(
+            coef, intercept, value, float(gap), float(kkt), proof, self.null_objective, n_iter,
+            status == "converged", status,
+        )  # fmt: skip
+
+    def _grow(self, distances: np.ndarray, candidates: np.ndarray | None, equations: np.ndarray | None) -> bool:
+        """Let the worst violators join the working set, about as many as the support is large."""
+        model = self.model()
+        if candidates is not None:
+            model.grow(candidates[~model.member[candidates]])
+        always = self.coef != 0.0
+        if equations is not None:
+            always |= equations == 2
+        wanted = np.flatnonzero(always & ~model.member)
+        outside = np.flatnonzero((distances > 0.0) & ~model.member & ~always)
+        size = max(_FIRST_WORKING_SET, np.count_nonzero(self.coef))
+        if outside.size > size:
+            outside = outside[np.argpartition(-distances[outside], size)[:size]]
+        new = np.concatenate([wanted, np.sort(outside)])
+        if new.size:
+            model.grow(new)
+        return new.size > 0
+
+    def _descend(self, penalty: Any, target: float) -> None:
+        """Minimise the quadratic model on the working set and move there, by a line search where it is a model only."""
+        model = self.model()
+        features = model.features
+        old = self.coef[features]
+        new, slope = old.copy(), self.slope[features]
+        root = model.root_weights
+        residual = np.divide(self.theta, root, out=np.zeros_like(root), where=root > 0.0)
+        model.solve(penalty, new, slope, residual, target, _MAX_EPOCHS)
+        exact = is_quadratic(self.loss)
+        before = None if exact else self.objective(penalty)
+        intercept = self.intercept
+        step = 1.0
+        while True:
+            self.coef[features] = old + step * (new - old) if step < 1.0 else new
+            self._settle()
+            # Past rounding, a quadratic model is the loss itself and every step descends.
+            if exact or step < 1e-10 or self.objective(penalty) <= before:
+                break
+            step *= 0.5
+            self.intercept = intercept
+        self.slope = correlate(self.X, self.theta)
+
+
+def check_pair(loss: Any, penalty: Any) -> bool:
+    """Check up front that a loss and a penalty can be solved together.
+
+    Parameters
+    ----------
+    loss, penalty : NamedTuple
+        The records.
+
+    Returns
+    -------
+    bool
+        Whether there is a duality gap: both registered their conjugate side.
+
+    Raises
+    ------
+    TypeError
+        Naming the generic functions that a record's class did not register.
+    """
+    require(loss, SMOOTH, "the loss")
+    require(penalty, SEPARABLE, "the penalty")
+    return type(loss) in fenchel_young.registry and all(type(penalty) in f.registry for f in CONJUGATE.values())

@@ -1,0 +1,412 @@
+"""Elastic-net regression with penalty weights, bounds and a duality gap."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_X_y
+
+from sparsemodels._base import Interval, _fit_context, check_weights, with_callbacks
+from sparsemodels.linear_model.composite_regressor import CompositeRegressor, make_penalty
+from sparsemodels.linear_model.path_cross_validation import PathCrossValidation, levels
+from sparsemodels.solvers.columns import as_columns
+from sparsemodels.solvers.composite import Composite
+from sparsemodels.solvers.losses import Squared
+from sparsemodels.solvers.path import Path, solve_path
+
+
+class ElasticNet(CompositeRegressor):
+    r"""Linear regression under a weighted elastic-net penalty, with a certificate.
+
+    Minimises, over coefficients :math:`w` and an intercept :math:`b`,
+
+    .. math::
+
+        \frac{1}{2 \sum_i s_i} \sum_i s_i (y_i - x_i^T w - b)^2
+        + \alpha \sum_j \omega_j \left(\rho |w_j| + \frac{1 - \rho}{2} w_j^2\right)
+        \quad\text{with}\quad l_j \le w_j \le u_j,
+
+    where :math:`s` are the sample weights, :math:`\omega` the penalty weights and :math:`\rho` the `l1_ratio`. With
+    unit weights this is scikit-learn's objective, at the same `alpha`.
+
+    Parameters
+    ----------
+    alpha : float, default=1.0
+        The level of the penalty, >= 0.
+    l1_ratio : float, default=0.5
+        The share of the L1 norm, in [0, 1].
+    fit_intercept : bool, default=True
+        Whether to add an unpenalised intercept. Sparse `X` is centred implicitly and stays sparse.
+    penalty_weights : array-like of shape (n_features,) or float, optional
+        A factor of the penalty for each feature, in [0, inf]: 0 leaves a feature unpenalised, inf excludes it.
+    positive : bool, default=False
+        Whether coefficients must be >= 0.
+    bounds : pair (lower, upper), optional
+        Bounds of the coefficients, numbers or arrays of shape (n_features,), with ``lower <= 0 <= upper``.
+    tol : float, default=1e-6
+        The duality gap to reach, relative to the loss of the empty model.
+    max_iter : int, default=1000
+        The largest number of passes over the data.
+    warm_start : bool, default=False
+        Whether to start from the coefficients of the previous fit.
+    time_limit : float, optional
+        Seconds after which the best model so far is kept, with its certificate and a warning.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        The coefficients, in the precision of `X`.
+    intercept_ : float
+        The intercept.
+    dual_gap_ : float
+        How far the objective can be above its minimum, at most, in units of the objective.
+    relative_gap_ : float
+        The same, relative to the loss of the empty model: what `tol` bounds.
+    objective_ : float
+        The objective at the solution.
+    kkt_ : float
+        The largest violation of the optimality conditions, in the units of `alpha`.
+    alpha_max_ : float
+        The smallest `alpha` at which every penalised coefficient is zero.
+    n_iter_ : int
+        Passes over the data.
+    status_ : str
+        "converged", "max_iter", "stalled", "time_limit", "interrupted" or "stopped" (by a callback).
+    n_features_in_ : int
+        The number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if `X` had string names.
+
+    Raises
+    ------
+    ValueError
+        If a parameter or the data is out of range; the message names the parameter, its value and what is allowed.
+
+    See Also
+    --------
+    Lasso : The same with ``l1_ratio=1``.
+    ElasticNetCV : Chooses `alpha` and `l1_ratio` by cross-validation.
+
+    Notes
+    -----
+    A working set grows by the features that violate the optimality conditions most; coordinate descent and Newton
+    steps on the support solve the problem in these [1]_ [2]_, until the duality gap over *all* features is small.
+
+    References
+    ----------
+    .. [1] T. Johnson and C. Guestrin, "Blitz: a principled meta-algorithm for scaling sparse optimization", ICML 2015.
+    .. [2] M. Massias, A. Gramfort and J. Salmon, "Celer: a fast solver for the Lasso with dual extrapolation", ICML
+       2018.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sparsemodels.linear_model import ElasticNet
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = ElasticNet(alpha=0.01, l1_ratio=0.9).fit(X, y)
+    >>> round(model.score(X, y), 3)
+    0.475
+    >>> model.relative_gap_ <= 1e-6
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **CompositeRegressor._parameter_constraints,
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    }
+
+    def __init__(
+        self,
+        alpha=1.0,
+        *,
+        l1_ratio=0.5,
+        fit_intercept=True,
+        penalty_weights=None,
+        positive=False,
+        bounds=None,
+        tol=1e-6,
+        max_iter=1000,
+        warm_start=False,
+        time_limit=None,
+    ):
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.penalty_weights = penalty_weights
+        self.positive = positive
+        self.bounds = bounds
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.time_limit = time_limit
+
+    def _penalty(self, n_features: int) -> Any:
+        return make_penalty(self.alpha, self.l1_ratio, self.penalty_weights, self.bounds, self.positive, n_features)
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ElasticNet":
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples. Dense F-ordered and sparse CSC input of 32 or 64 bits is used in place.
+        y : array-like of shape (n_samples,)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights >= 0; an integer weight is a row that stands so many times.
+
+        Returns
+        -------
+        ElasticNet
+            The fitted estimator.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+
+class ElasticNetCV(PathCrossValidation):
+    r"""Elastic-net regression with `alpha` and `l1_ratio` chosen by cross-validation.
+
+    Every level of the path sees the same folds. The objective is that of :class:`ElasticNet`.
+
+    Parameters
+    ----------
+    l1_ratio : float or array-like, default=0.5
+        The share of the L1 norm, in (0, 1]; of several, the one with the smallest cross-validated error is chosen.
+    alphas : int or array-like, default=100
+        How many levels, geometric from `alpha_max_` down to ``eps * alpha_max_``, or the levels.
+    eps : float, default=1e-3
+        The ratio of the smallest level to the largest.
+    cv : int, splitter or iterable, default=5
+        The folds, as in scikit-learn; drawn once per fit.
+    selection : {"min", "1se"}, default="min"
+        The level of the smallest mean error, or the sparsest model within one standard error of it.
+    fit_intercept : bool, default=True
+        Whether to add an unpenalised intercept.
+    penalty_weights : array-like of shape (n_features,) or float, optional
+        A factor of the penalty for each feature, in [0, inf].
+    positive : bool, default=False
+        Whether coefficients must be >= 0.
+    bounds : pair (lower, upper), optional
+        Bounds of the coefficients, with ``lower <= 0 <= upper``.
+    tol : float, default=1e-6
+        The duality gap of every fit, relative to the loss of the empty model.
+    max_iter : int, default=1000
+        The largest number of passes over the data for each level.
+    time_limit : float, optional
+        Seconds after which the levels done so far are compared, with a warning.
+    n_jobs : int, optional
+        Threads over the folds; the result is the same for every number.
+
+    Attributes
+    ----------
+    alpha_, l1_ratio_ : float
+        The chosen level and share.
+    alpha_min_, alpha_1se_ : float
+        The levels of the two selection rules.
+    alphas_ : ndarray of shape (n_alphas,)
+        The levels, decreasing.
+    mse_path_ : ndarray of shape (n_alphas, n_folds)
+        The mean squared error on each fold's held-out rows.
+    coef_path_ : ndarray of shape (n_features, n_alphas)
+        The coefficients along the path on all data.
+    intercept_path_, dual_gap_path_ : ndarray of shape (n_alphas,)
+        The intercepts and duality gaps along it.
+    coef_, intercept_, dual_gap_, relative_gap_, objective_, kkt_, alpha_max_, n_iter_, status_ :
+        As in :class:`ElasticNet`, for the chosen level.
+    max_fold_gap_ : float
+        The largest duality gap of any fit on any fold.
+
+    See Also
+    --------
+    sparsemodels.inspection.CrossValidationDisplay : Plots the errors.
+    sparsemodels.inspection.CoefficientPathDisplay : Plots the path.
+
+    References
+    ----------
+    J. Friedman, T. Hastie and R. Tibshirani, "Regularization paths for generalized linear models via coordinate
+    descent", Journal of Statistical Software 33(1), 2010.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sparsemodels.linear_model import ElasticNetCV
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = ElasticNetCV(l1_ratio=[0.5, 0.9], selection="1se").fit(X, y)
+    >>> model.alpha_1se_ >= model.alpha_min_
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **PathCrossValidation._parameter_constraints,
+        "l1_ratio": [Interval(Real, 0, 1, closed="right"), "array-like"],
+    }
+
+    def __init__(
+        self,
+        *,
+        l1_ratio=0.5,
+        alphas=100,
+        eps=1e-3,
+        cv=5,
+        selection="min",
+        fit_intercept=True,
+        penalty_weights=None,
+        positive=False,
+        bounds=None,
+        tol=1e-6,
+        max_iter=1000,
+        time_limit=None,
+        n_jobs=None,
+    ):
+        self.l1_ratio = l1_ratio
+        self.alphas = alphas
+        self.eps = eps
+        self.cv = cv
+        self.selection = selection
+        self.fit_intercept = fit_intercept
+        self.penalty_weights = penalty_weights
+        self.positive = positive
+        self.bounds = bounds
+        self.tol = tol
+        self.max_iter = max_iter
+        self.time_limit = time_limit
+        self.n_jobs = n_jobs
+
+    def _candidates(self, n_features: int) -> list[tuple[dict, Any]]:
+        ratios = np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
+        if ratios.size == 0 or not ((ratios > 0.0) & (ratios <= 1.0)).all():
+            raise ValueError(f"l1_ratio must lie in (0, 1], got {self.l1_ratio!r}.")
+        return [
+            (
+                {"l1_ratio": float(ratio)},
+                make_penalty(1.0, ratio, self.penalty_weights, self.bounds, self.positive, n_features),
+            )
+            for ratio in ratios
+        ]
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ElasticNetCV":
+        """Choose the level and fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights >= 0, used in the fits and in the errors.
+
+        Returns
+        -------
+        ElasticNetCV
+            The fitted estimator.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+
+def elastic_net_path(
+    X: Any,
+    y: Any,
+    *,
+    l1_ratio: float = 0.5,
+    alphas: Any = 100,
+    eps: float = 1e-3,
+    fit_intercept: bool = True,
+    penalty_weights: Any = None,
+    positive: bool = False,
+    bounds: Any = None,
+    sample_weight: Any = None,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+) -> Path:
+    """Elastic-net regression along a path of levels, each with its duality gap.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Samples.
+    y : array-like of shape (n_samples,)
+        Targets.
+    l1_ratio : float, default=0.5
+        The share of the L1 norm, in (0, 1].
+    alphas : int or array-like, default=100
+        How many levels, or the levels (solved in decreasing order).
+    eps : float, default=1e-3
+        The ratio of the smallest level to the largest.
+    fit_intercept : bool, default=True
+        Whether to add an unpenalised intercept.
+    penalty_weights : array-like of shape (n_features,) or float, optional
+        A factor of the penalty for each feature, in [0, inf].
+    positive : bool, default=False
+        Whether coefficients must be >= 0.
+    bounds : pair (lower, upper), optional
+        Bounds of the coefficients, with ``lower <= 0 <= upper``.
+    sample_weight : array-like of shape (n_samples,), optional
+        Weights >= 0.
+    tol : float, default=1e-6
+        The duality gap of every solution, relative to the loss of the empty model.
+    max_iter : int, default=1000
+        The largest number of passes over the data for each level.
+
+    Returns
+    -------
+    Path
+        ``alphas``, ``coefs`` (n_features, n_alphas), ``intercepts``, ``dual_gaps`` and more; see
+        :class:`sparsemodels.solvers.path.Path`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter or the data is out of range.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sparsemodels.linear_model import elastic_net_path
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> path = elastic_net_path(X, y, alphas=5)
+    >>> path.coefs.shape, path.converged
+    ((10, 5), True)
+    """
+    problem, penalty, grid = path_problem(
+        X, y, l1_ratio, alphas, eps, fit_intercept, penalty_weights, positive, bounds, sample_weight, tol
+    )
+    return solve_path(problem, penalty, grid, tol=tol, max_iter=max_iter)
+
+
+def path_problem(
+    X: Any,
+    y: Any,
+    l1_ratio: float,
+    alphas: Any,
+    eps: float,
+    fit_intercept: bool,
+    penalty_weights: Any,
+    positive: bool,
+    bounds: Any,
+    sample_weight: Any,
+    tol: float,
+) -> tuple[Composite, Any, np.ndarray]:
+    """Validate the arguments of a path function: the problem, its penalty and the levels."""
+    X, y = check_X_y(X, y, accept_sparse="csc", dtype=(np.float64, np.float32), y_numeric=True)
+    if not 0.0 < l1_ratio <= 1.0:
+        raise ValueError(f"l1_ratio must lie in (0, 1], got {l1_ratio!r}.")
+    if not 0.0 < eps < 1.0:
+        raise ValueError(f"eps must lie in (0, 1), got {eps!r}.")
+    if not tol >= 0.0:
+        raise ValueError(f"tol must be >= 0, got {tol!r}.")
+    if isinstance(alphas, Integral) and alphas < 1:
+        raise ValueError(f"alphas must be a count >= 1 or an array, got {alphas!r}.")
+    weights = check_weights(sample_weight, X)
+    penalty = make_penalty(1.0, l1_ratio, penalty_weights, bounds, positive, X.shape[1])
+    loss = Squared(np.asarray(y, dtype=np.float64), weights / weights.sum())
+    problem = Composite(as_columns(X), loss, fit_intercept=fit_intercept)
+    grid, _ = levels(problem, penalty, alphas, eps)
+    problem.restart()
+    return problem, penalty, grid

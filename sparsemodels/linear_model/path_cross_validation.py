@@ -1,0 +1,131 @@
+"""Cross-validated choice of the penalty level, shared by the ``*CV`` regressors."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import check_cv
+
+from sparsemodels._base import Interval, StrOptions
+from sparsemodels.linear_model.composite_regressor import CompositeRegressor, warn_unless_converged
+from sparsemodels.solvers.composite import Composite, Solution
+from sparsemodels.solvers.cross_validation import choose_level, cross_validate
+from sparsemodels.solvers.path import Path, alpha_grid, alpha_max, solve_path
+
+
+def check_alphas(alphas: Any) -> np.ndarray:
+    """A decreasing vector of finite levels >= 0 from what the user gave."""
+    try:
+        vector = np.asarray(alphas, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"alphas must be a count or an array of numbers, got {alphas!r}.") from None
+    if vector.ndim != 1 or vector.size == 0:
+        raise ValueError(f"alphas must be a count or a non-empty 1-D array, got shape {vector.shape}.")
+    if not np.isfinite(vector).all() or (vector < 0.0).any():
+        raise ValueError(f"alphas must be finite and >= 0, got {vector[~(vector >= 0.0) | ~np.isfinite(vector)][0]}.")
+    return np.sort(vector)[::-1].copy()
+
+
+def levels(problem: Composite, penalty: Any, alphas: Any, eps: float) -> tuple[np.ndarray, float]:
+    """The levels of a path, decreasing, and the smallest level with an empty model."""
+    largest = alpha_max(problem, penalty)
+    if not isinstance(alphas, Integral):
+        return check_alphas(alphas), largest
+    if not np.isfinite(largest):
+        raise ValueError("l1_ratio must be > 0 for an automatic grid, got 0: no level makes all coefficients zero.")
+    # With a constant target (or nothing to penalise) every level gives the same model; the grid is then arbitrary.
+    return alpha_grid(largest if largest > 0.0 else 1.0, int(alphas), eps), largest
+
+
+class PathCrossValidation(CompositeRegressor):
+    """Base of the regressors that choose `alpha` by cross-validation."""
+
+    _parameter_constraints: dict = {
+        **{k: v for k, v in CompositeRegressor._parameter_constraints.items() if k not in ("alpha", "warm_start")},
+        "alphas": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "eps": [Interval(Real, 0, 1, closed="neither")],
+        "cv": ["cv_object"],
+        "selection": [StrOptions({"min", "1se"})],
+        "n_jobs": [None, Integral],
+    }
+
+    def _path(
+        self, problem: Composite, penalty: Any, alphas: np.ndarray, deadline: float, on_alpha: Any = None
+    ) -> Path:
+        return solve_path(
+            problem, penalty, alphas, tol=self.tol, max_iter=self.max_iter, deadline=deadline, on_alpha=on_alpha
+        )
+
+    def _candidates(self, n_features: int) -> list[tuple[dict, Any]]:
+        """The penalties to compare: the parameters they stand for, and their records."""
+        return [({}, self._penalty(n_features))]
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        X, y, weights = self._validate(X, y, sample_weight)
+        candidates = self._candidates(X.shape[1])
+        folds = list(check_cv(self.cv).split(X, y))
+        deadline = self._deadline()
+        context = self._init_callback_context(max_subtasks=len(candidates) * (len(folds) + 1))
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        full = self._problem(X, y, weights)
+        runs = []
+        for parameters, penalty in candidates:
+            alphas, largest = levels(full, penalty, self.alphas, self.eps)
+
+            def fit_path(loss: Any, penalty: Any = penalty, alphas: np.ndarray = alphas) -> Path:
+                problem = Composite(full.X, loss, fit_intercept=self.fit_intercept)
+                return self._path(problem, penalty, alphas, deadline)
+
+            validation = cross_validate(full.X, full.loss, weights, folds, alphas.size, fit_path, n_jobs=self.n_jobs)
+            self._report(context, "folds", X, y)
+            runs.append((parameters, penalty, alphas, largest, validation))
+        means = [np.nanmin(np.append(run[-1].losses.mean(axis=1), np.inf)) for run in runs]
+        parameters, penalty, alphas, largest, validation = runs[int(np.argmin(means))]
+        for name, value in parameters.items():
+            setattr(self, f"{name}_", value)
+        full.restart()
+        path = self._path(full, penalty, alphas, np.inf if self.time_limit is None else deadline)
+        self._report(context, "path", X, y)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        self._set_path(path, validation, largest, X.dtype)
+
+    def _report(self, context: Any, name: str, X: Any, y: Any) -> None:
+        task = context.subcontext(task_name=name)
+        task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        task.call_on_fit_task_end(estimator=self, X=X, y=y)
+
+    def _set_path(self, path: Path, validation: Any, largest: float, dtype: Any) -> None:
+        done = path.alphas.size
+        losses = validation.losses[:done]
+        best, sparsest = choose_level(losses) if np.isfinite(losses.mean(axis=1)).any() else (done - 1, done - 1)
+        chosen = best if self.selection == "min" else sparsest
+        self.alphas_ = path.alphas
+        self.alpha_max_ = largest
+        self.mse_path_ = 2.0 * losses
+        self.alpha_min_, self.alpha_1se_ = float(path.alphas[best]), float(path.alphas[sparsest])
+        self.alpha_ = float(path.alphas[chosen])
+        self.coef_path_ = path.coefs.astype(dtype, copy=False)
+        self.intercept_path_ = path.intercepts
+        self.dual_gap_path_ = path.dual_gaps
+        self.n_iter_ = int(path.n_iters.sum())
+        solution = Solution(
+            coef=np.ascontiguousarray(path.coefs[:, chosen]),
+            intercept=path.intercepts[chosen],
+            objective=path.objectives[chosen],
+            dual_gap=path.dual_gaps[chosen],
+            kkt=path.kkts[chosen],
+            dual=np.empty(0),
+            null_objective=path.null_objective,
+            n_iter=self.n_iter_,
+            converged=path.converged,
+            status=path.status,
+        )
+        self.max_fold_gap_ = (
+            float(np.nanmax(validation.dual_gaps)) if np.isfinite(validation.dual_gaps).any() else np.inf
+        )
+        interrupted = [status for status in validation.statuses if status == "interrupted"]
+        self._set_solution(solution._replace(status="interrupted") if interrupted else solution, dtype)
+        failed = [status for status in validation.statuses if status != "converged"]
+        if failed:
+            target = self.tol * path.null_objective
+            warn_unless_converged(f"{type(self).__name__} on a fold", failed[0], self.max_fold_gap_, target)
