@@ -40,6 +40,27 @@ def penalty_gap(penalty, coef, slope, features, scale):
 
 
 @kernel
+def model_gap(penalty, coef, slope, scale, features, loss_norm):
+    r"""The duality gap of a quadratic model on its working set: a stopping test, not a certificate.
+
+    Slopes that must vanish do so only up to rounding, and no multiple but zero of such a dual point is feasible. Here
+    these coordinates are charged with what one step of each could gain, :math:`v_j^2 / (2 \|x_j\|^2)`; the
+    certificate proper projects them away.
+    """
+    c, charge = 1.0, 0.0
+    for k in range(slope.size):
+        lower, upper = conjugate_domain(penalty, features[k])
+        v = slope[k]
+        if (v > 0.0 and upper == 0.0) or (v < 0.0 and lower == 0.0):
+            charge += 0.5 * (v / scale[k]) ** 2 if scale[k] > 0.0 else 0.0
+        elif v * c > upper:
+            c = upper / v
+        elif v * c < lower:
+            c = lower / v
+    return charge + 0.5 * (1.0 - c) ** 2 * loss_norm + penalty_gap(penalty, coef, slope, features, c)
+
+
+@kernel
 def kkt_distances(penalty, coef, slope, features, out):
     """The distance of each slope to its subdifferential, and the largest of them."""
     largest = 0.0
@@ -60,10 +81,10 @@ def penalty_value(penalty, coef, features):
 
 
 @kernel
-def equation_coordinates(penalty, n_features):
+def equation_coordinates(penalty, features):
     """Mark by 2 the coordinates whose slope must vanish at every dual point, by 1 those where it must on one side."""
-    kind = np.zeros(n_features, dtype=np.int8)
-    for j in range(n_features):
-        lower, upper = conjugate_domain(penalty, j)
-        kind[j] = (lower == 0.0) + (upper == 0.0)
+    kind = np.zeros(features.size, dtype=np.int8)
+    for k in range(features.size):
+        lower, upper = conjugate_domain(penalty, features[k])
+        kind[k] = (lower == 0.0) + (upper == 0.0)
     return kind

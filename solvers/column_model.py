@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from .anderson import Anderson
-from .certificate import dual_scale, penalty_gap, penalty_value
+from .certificate import equation_coordinates, model_gap, penalty_value
 from .columns import (
     CenteredColumns,
     SparseColumns,
@@ -17,7 +17,12 @@ from .columns import (
 )
 from .coordinate_descent import column_epochs
 from .kernel import kernel
-from .newton import newton_step
+from .newton import newton_descent
+
+_REDUCTION = 0.1  # of the gap, by one model: solving it further is lost where the next one differs
+
+_PATIENCE = 44  # epochs before a Newton step is tried
+_LARGEST_GRAM = 10_000  # the largest support for which one is
 
 
 @kernel
@@ -123,7 +128,7 @@ class ColumnModel:
         residual : ndarray of shape (n,)
             The model's residual at `coef`; overwritten.
         target : float
-            The duality gap to reach.
+            The duality gap that is small enough; a tenth of the gap at the start is, too.
         max_epochs : int
             The largest number of epochs.
 
@@ -145,8 +150,7 @@ class ColumnModel:
         def gap() -> float:
             correlate_columns(columns, residual, slope)
             np.multiply(slope, scale, out=slope)
-            c = dual_scale(penalty, slope, features)
-            return 0.5 * (1.0 - c) ** 2 * (residual @ residual) + penalty_gap(penalty, coef, slope, features, c)
+            return model_gap(penalty, coef, slope, scale, features, residual @ residual)
 
         def replace(active: np.ndarray, new: np.ndarray) -> bool:
             """Move to new coefficients if that lowers the objective."""
@@ -164,6 +168,8 @@ class ColumnModel:
             coef[active], residual[:] = new, trial
             return True
 
+        exact = equation_coordinates(penalty, features).any()
+        target = max(target, _REDUCTION * gap())
         n_epochs = 0
         while True:
             column_epochs(columns, scale, coef, residual, penalty, features, everything, 1)
@@ -179,12 +185,14 @@ class ColumnModel:
             n_epochs += 11
             settle()
             current = gap()
-            if current <= target or n_epochs >= max_epochs:
+            done = current <= target
+            if (done and not exact) or n_epochs >= max_epochs:
                 return current
-            if n_epochs >= 44 and 0 < active.size <= 10_000:
+            # Slopes that must vanish do so only up to the patience of the epochs: finish them by a Newton step.
+            if (exact or n_epochs >= _PATIENCE) and 0 < active.size <= _LARGEST_GRAM:
                 new, unit_slope = coef[active], slope[active] / np.where(scale > 0.0, scale, 1.0)[active]
-                if newton_step(self._gram(active), scale[active], new, unit_slope, penalty, features[active]):
+                if newton_descent(self._gram(active), scale[active], new, unit_slope, penalty, features[active]):
                     replace(active, new)
                     current = gap()
-                    if current <= target:
-                        return current
+            if done or current <= target:
+                return current

@@ -205,7 +205,7 @@ class Composite:
         convex = check_pair(self.loss, penalty)
         floor = 1e-30 * float(loss_value(self.loss, np.zeros(self.n_samples)))
         target = max(tol * self.null_objective, floor)
-        equations = equation_coordinates(penalty, self.n_features) if convex else None
+        equations = equation_coordinates(penalty, self.features) if convex else None
         distances = np.empty(self.n_features)
         lower_bound, best, stalls, previous, status = -np.inf, None, 0, np.inf, "max_iter"
         kkt_scale = 0.0
@@ -247,7 +247,7 @@ class Composite:
                         status = "stalled"
                         break
                 previous = merit
-                self._descend(penalty, max(0.1 * merit, 0.3 * target))
+                self._descend(penalty, 0.3 * target)
         except KeyboardInterrupt:
             if best is None:
                 raise

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from .certificate import dual_scale, penalty_gap
+from .certificate import equation_coordinates, model_gap
 from .columns import gather_normalized
 from .coordinate_descent import gram_epochs
-from .newton import newton_step
+from .newton import newton_descent
 
+_REDUCTION = 0.1  # of the gap, by one model: solving it further is lost where the next one differs
 # Below so many entries of X the work is in the calls, not in the numbers: single precision would save nothing.
 _SMALL = 1_000_000
 
@@ -16,8 +17,8 @@ _SMALL = 1_000_000
 class GramModel:
     """A weighted least-squares model on a working set that only grows.
 
-    The columns are centred (with an intercept), scaled to unit norm and copied, contiguous, in single precision (but
-    for small problems); their Gram matrix H is the model's Hessian. Single precision halves the cost of the products and of every pass of
+    The columns are centred (with an intercept), scaled to unit norm and copied, contiguous, in single precision
+    unless the problem is small; their Gram matrix H is the model's Hessian. Single precision halves the cost of the products and of every pass of
     coordinate descent, and costs no accuracy: the driver starts each model from a slope that is exact in double
     precision, so that a sequence of models is an iterative refinement. Where H is too ill-conditioned for that,
     :meth:`promote` turns to double precision.
@@ -112,7 +113,7 @@ class GramModel:
         residual : ndarray of shape (n,)
             The model's residual at `coef`.
         target : float
-            The duality gap to reach.
+            The duality gap that is small enough; a tenth of the gap at the start is, too.
         max_epochs : int
             The largest number of epochs.
 
@@ -130,9 +131,10 @@ class GramModel:
             np.multiply(unit_slope, divisor, out=slope)
             # ||r - B d||^2 without forming it: the change d times the sum of the slopes before and after.
             norm = max(start_norm - (coef - start_coef) @ (start_slope + slope), 0.0)
-            c = dual_scale(penalty, slope, features)
-            return 0.5 * (1.0 - c) ** 2 * norm + penalty_gap(penalty, coef, slope, features, c)
+            return model_gap(penalty, coef, slope, scale, features, norm)
 
+        exact = equation_coordinates(penalty, features).any()
+        target = max(target, _REDUCTION * gap())
         n_epochs = 0
         while True:
             support = np.count_nonzero(coef)
@@ -141,14 +143,14 @@ class GramModel:
             moved = gram_epochs(gram, scale, coef, unit_slope, penalty, features, batch)
             n_epochs += batch
             current = gap()
-            if moved == 0 or n_epochs >= max_epochs:
+            if (moved == 0 and not exact) or n_epochs >= max_epochs:
                 return current
             # Where a Newton step costs no more than a pass over the data it is worth taking at the end, too: the
-            # support polish that takes gaps from the tolerance to rounding.
+            # support polish that takes gaps from the tolerance to rounding. Slopes that must vanish need it always.
             done = current <= target
-            if done and support**3 > 20 * self.root_weights.size * self.member.size:
+            if done and not exact and support**3 > 20 * self.root_weights.size * self.member.size:
                 return current
-            if newton_step(gram, scale, coef, unit_slope, penalty, features):
+            if newton_descent(gram, scale, coef, unit_slope, penalty, features):
                 current = gap()
             if done or current <= target:
                 return current

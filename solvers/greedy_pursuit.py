@@ -3,7 +3,7 @@ r"""Orthogonal matching pursuit on a regularised loss: select by the best one-co
 With :math:`G(x) = F(y - X x) + \mathrm{pen}(x)`,
 
 1. every column is scored by :math:`\Delta_j = G(x) - \min_t G(x + t e_j)`
-(:mod:`~sparsemodels.solvers.greedy_scores`),
+   (:mod:`~sparsemodels.solvers.greedy_scores`),
 2. the best one joins the support S,
 3. the coefficients on S are refitted by :math:`\min_z F(y - X_S z)`, without the penalty,
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from .columns import shape
 from .greedy_refits import AbsoluteRefit, EuclideanRefit
-from .greedy_scores import RULES
+from .greedy_rules import RULES
 
 #: Why a pursuit can stop, by the name in ``status``.
 STATUS = {
@@ -195,6 +195,7 @@ def greedy_pursuit(
     skipped: list[int] = []
     limit, status = min(n_nonzero_coefs, n_columns), ""
     support = state.support
+    passed_over = False  # whether a dependent column was passed over since the last selection
     while True:
         if state.exact:
             status = "zero_residual"
@@ -205,23 +206,20 @@ def greedy_pursuit(
         if status:
             break
         state.gains(rule, coef, gains, limit - len(support), gains)
-        inside, _ = _split(gains, support, skipped)
-        passed_over = len(skipped)
-        while not status:
-            best = float(gains.max(initial=0.0))
-            if best <= 0.0:
-                status = "dependent" if len(skipped) > passed_over else "no_gain"
-            elif inside > best:
-                status = "stalled"
-            else:
-                # The lowest index among those equal to rounding.
-                j = int(np.argmax(gains >= best * (1.0 - 1e-12)))
-                if state.append(j):
-                    break
-                skipped.append(j)
-                gains[j] = 0.0
-        if status:
+        inside, best = _split(gains, support)
+        if best <= 0.0:
+            status = "dependent" if passed_over else "no_gain"
             break
+        if inside > best:
+            status = "stalled"
+            break
+        # The lowest index among those equal to rounding.
+        j = int(np.argmax(gains >= best * (1.0 - 1e-12)))
+        passed_over = not state.append(j)
+        if passed_over:
+            skipped.append(j)
+            state.usable[j] = False
+            continue
         coef[support] = state.values
         losses.append(state.loss)
         objectives.append(state.loss + _penalty(penalty, rule.penalty[support], state.values))
@@ -230,7 +228,7 @@ def greedy_pursuit(
 
     # The last refit and the certificates are computed afresh, free of what rounding did on the way.
     state.gains(rule, coef, gains, 0, gains)
-    inside, outside = _split(gains, support, skipped)
+    inside, outside = _split(gains, support)
     coef[support] = state.values
     values[-1], intercepts[-1], losses[-1] = state.values, state.intercept, state.loss
     objectives[-1] = state.loss + _penalty(penalty, rule.penalty[support], state.values)
@@ -259,11 +257,10 @@ def greedy_pursuit(
     )
 
 
-def _split(gains: np.ndarray, support: list[int], skipped: list[int]) -> tuple[float, float]:
+def _split(gains: np.ndarray, support: list[int]) -> tuple[float, float]:
     """The largest gain inside the support and outside; leave only those outside."""
     inside = float(gains[support].max(initial=0.0))
     gains[support] = 0.0
-    gains[skipped] = 0.0
     return inside, float(gains.max(initial=0.0))
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from .absolute_scores import absolute_gains
 from .column_moments import column_moments
 from .columns import SparseColumns, combine, correlate
 from .gram_rows import GramRows
-from .greedy_scores import absolute_gains, euclidean_gains
+from .greedy_scores import euclidean_gains
 from .independent_columns import IndependentColumns, doubled
 from .least_absolute_deviations import least_absolute_deviations
 
@@ -197,17 +198,24 @@ class AbsoluteRefit:
         return True
 
     def gains(self, rule, coef, last, n_more, out):
-        """Fill in the scores; `last` and `n_more` are not needed here."""
+        """Fill in the scores, zero for columns that cannot be the best; `last` and `n_more` are not needed."""
         buffers = (self.buffers[0], self.row_numbers, self.buffers[1], self.buffers[2])
-        X = self.X
+        X, residual, weights = self.X, self.residual, self.weights
+        slopes = correlate(X, weights * np.sign(residual))
+        slopes[~self.usable] = 0.0
+        order = np.argsort(-np.abs(slopes), kind="stable")
         if isinstance(X, SparseColumns) or abs(X.strides[0]) <= abs(X.strides[1]):
-            absolute_gains(X, rule, coef, self.residual, self.weights, *buffers, out)
-        else:  # C order: columns are copied out some hundred at a time
+            absolute_gains(X, rule, coef, residual, weights, slopes, order, 0.0, False, *buffers, out)
+        else:  # C order: columns are copied out a hundred or so at a time
+            best = 0.0
             for start in range(0, out.size, 128):
-                part = slice(start, start + 128)
-                block = np.asfortranarray(X[:, part], dtype=np.float64)
-                sub = type(rule)(rule.penalty[part])
-                absolute_gains(block, sub, coef[part], self.residual, self.weights, *buffers, out[part])
+                part = order[start : start + 128]
+                block, scores = np.asfortranarray(X[:, part], dtype=np.float64), np.empty(part.size)
+                best = absolute_gains(
+                    block, type(rule)(rule.penalty[part]), coef[part], residual, weights, slopes[part],
+                    np.arange(part.size), best, False, *buffers, scores,
+                )  # fmt: skip
+                out[part] = scores
         # What rounding makes of a gain of nothing.
         out[out <= self.rounding * self.row_weights.sum()] = 0.0
         out[~self.usable] = 0.0

@@ -4,79 +4,28 @@ With :math:`G(x) = F(y - X x) + \mathrm{pen}(x)`, the score of column `j` at the
 
 .. math:: \Delta_j = G(x) - \min_t G(x + t e_j) \ge 0.
 
-The six rules are the pairs of a loss F, :math:`\|r\|_2^2`, :math:`\|r\|_2` or :math:`\|r\|_1` (with row
-weights
-:math:`s_i` inside), and a penalty, :math:`P_j [x_j \ne 0]` or :math:`\kappa_j |x_j|`. Each is a record that
-holds the
-:math:`P_j` or :math:`\kappa_j`. One formula each covers columns inside and outside the support, of any norm,
-with any residual; all are written as sums of gains, never as differences of losses, so that they keep their
-digits when a gain is tiny beside the loss.
+The six rules are the pairs of a loss F, :math:`\|r\|_2^2`, :math:`\|r\|_2` or :math:`\|r\|_1`, with row weights
+:math:`s_i` inside, and a penalty, :math:`P_j [x_j \ne 0]` or :math:`\kappa_j |x_j|`
+(:mod:`~sparsemodels.solvers.greedy_rules`). One formula each covers columns inside and outside the support, of
+any norm, with any residual; all are written as sums of gains, never as differences of losses, so that they
+keep their digits when a gain is tiny beside the loss. Those of the absolute loss stand in
+:mod:`~sparsemodels.solvers.absolute_scores`.
 
 After S. Mohammad-Taheri and S. Brugiapaglia, "The greedy side of the LASSO", arXiv:2303.00844, where the
 columns have norm one.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from .absolute_scores import absolute_gains, slope_at_zero
 from .column_moments import column_moments
-from .columns import SparseColumns, column_axpy, shape
+from .columns import column_axpy, correlate, shape
 from .generic import generic, require
+from .greedy_rules import SquaredL0, SquaredL1, SquareRootL0, SquareRootL1
 from .kernel import kernel
-from .weighted_median import weighted_median
-
-
-class SquaredL0(NamedTuple):
-    r"""Loss :math:`\|r\|_2^2`, penalty :math:`\sum_j P_j [x_j \ne 0]`."""
-
-    penalty: np.ndarray
-
-
-class SquaredL1(NamedTuple):
-    r"""Loss :math:`\|r\|_2^2`, penalty :math:`\sum_j \kappa_j |x_j|`."""
-
-    penalty: np.ndarray
-
-
-class SquareRootL0(NamedTuple):
-    r"""Loss :math:`\|r\|_2`, penalty :math:`\sum_j P_j [x_j \ne 0]`."""
-
-    penalty: np.ndarray
-
-
-class SquareRootL1(NamedTuple):
-    r"""Loss :math:`\|r\|_2`, penalty :math:`\sum_j \kappa_j |x_j|`."""
-
-    penalty: np.ndarray
-
-
-class AbsoluteL0(NamedTuple):
-    r"""Loss :math:`\|r\|_1`, penalty :math:`\sum_j P_j [x_j \ne 0]`."""
-
-    penalty: np.ndarray
-
-
-class AbsoluteL1(NamedTuple):
-    r"""Loss :math:`\|r\|_1`, penalty :math:`\sum_j \kappa_j |x_j|`."""
-
-    penalty: np.ndarray
-
-
-#: The record of each rule, by the names of its loss and its penalty.
-RULES = {
-    ("squared", "l0"): SquaredL0,
-    ("squared", "l1"): SquaredL1,
-    ("sqrt", "l0"): SquareRootL0,
-    ("sqrt", "l1"): SquareRootL1,
-    ("absolute", "l0"): AbsoluteL0,
-    ("absolute", "l1"): AbsoluteL1,
-}
-
-
-# --- losses of the Euclidean norm: everything follows from five numbers
-# ------------------------------------------
 
 
 @generic
@@ -229,163 +178,6 @@ def euclidean_gains(X, rule, correlation, square, mean, coef, residual, weights,
         out[j] = euclidean_gain(rule, j, product, square[j], coef[j], norm, distance)
 
 
-# --- the absolute loss: a weighted median for each column
-# --------------------------------------------------------
-
-
-@generic
-def gather_column(X, j, values, rows):
-    """Copy the non-zero elements of column `j` and their row numbers; return how many there are."""
-    raise TypeError(f"not a design matrix: {type(X).__name__}")
-
-
-@gather_column.register(np.ndarray)
-def _(X, j, values, rows):
-    count = 0
-    for i in range(X.shape[0]):
-        value = np.float64(X[i, j])
-        values[count] = value
-        rows[count] = i
-        if value != 0.0:
-            count += 1
-    return count
-
-
-@gather_column.register(SparseColumns)
-def _(X, j, values, rows):
-    count = 0
-    for k in range(X.indptr[j], X.indptr[j + 1]):
-        value = np.float64(X.data[k])
-        if value != 0.0:
-            values[count] = value
-            rows[count] = X.indices[k]
-            count += 1
-    return count
-
-
-@generic
-def slope_at_zero(rule, j):
-    """The penalty's slope at zero: what the loss must beat for the first step to pay."""
-    raise TypeError(f"not a rule of the absolute loss: {type(rule).__name__}")
-
-
-@slope_at_zero.register(AbsoluteL0)
-def _(rule, j):
-    return 0.0
-
-
-@slope_at_zero.register(AbsoluteL1)
-def _(rule, j):
-    return rule.penalty[j]
-
-
-@generic
-def absolute_gain(rule, j, value, best, saved_by_moving, saved_by_removing):
-    r"""The score of one column for the absolute loss.
-
-    Parameters
-    ----------
-    rule : AbsoluteL0 or AbsoluteL1
-        The rule.
-    j : int
-        The column.
-    value, best : float
-        The present coefficient, and the weighted median that minimises loss and slope of the penalty.
-    saved_by_moving, saved_by_removing : float
-        By how much the loss falls if the coefficient becomes `best`, or zero.
-
-    Returns
-    -------
-    float
-        :math:`\Delta_j \ge 0`.
-    """
-    raise TypeError(f"not a rule of the absolute loss: {type(rule).__name__}")
-
-
-@absolute_gain.register(AbsoluteL0)
-def _(rule, j, value, best, saved_by_moving, saved_by_removing):
-    if value == 0.0:
-        return max(saved_by_moving - rule.penalty[j], 0.0)
-    return max(saved_by_moving, saved_by_removing + rule.penalty[j], 0.0)
-
-
-@absolute_gain.register(AbsoluteL1)
-def _(rule, j, value, best, saved_by_moving, saved_by_removing):
-    return max(saved_by_moving + rule.penalty[j] * (abs(value) - abs(best)), 0.0)
-
-
-@kernel
-def _saved(step, values, rows, count, residual, weights):
-    # The fall of the loss as a sum of falls, row by row.
-    total = 0.0
-    for k in range(count):
-        i = rows[k]
-        total += weights[i] * (abs(residual[i]) - abs(residual[i] - step * values[k]))
-    return total
-
-
-@kernel
-def absolute_gains(X, rule, coef, residual, weights, values, rows, ratios, masses, out):
-    """Fill in the scores of all columns for the absolute loss.
-
-    Parameters
-    ----------
-    X : ndarray or SparseColumns of shape (n_rows, n_columns)
-        The design.
-    rule : AbsoluteL0 or AbsoluteL1
-        The rule, with its penalties.
-    coef : ndarray of shape (n_columns,)
-        The present coefficients.
-    residual, weights : ndarray of shape (n_rows,)
-        The present residual, exactly zero where it is zero in exact arithmetic, and the row weights.
-    values, ratios, masses : ndarray of shape (n_rows + 1,), float64
-        Overwritten.
-    rows : ndarray of shape (n_rows + 1,), int64
-        Overwritten.
-    out : ndarray of shape (n_columns,)
-        The scores.
-    """
-    for j in range(out.size):
-        value = coef[j]
-        slope = slope_at_zero(rule, j)
-        if value == 0.0 and math.isinf(rule.penalty[j]):
-            out[j] = 0.0
-            continue
-        count = gather_column(X, j, values, rows)
-        if value == 0.0:
-            # The cheap exact screen: at zero the loss falls slower than the kinks and the penalty rise.
-            falls, rises = 0.0, slope
-            for k in range(count):
-                i = rows[k]
-                if residual[i] > 0.0:
-                    falls += weights[i] * values[k]
-                elif residual[i] < 0.0:
-                    falls -= weights[i] * values[k]
-                else:
-                    rises += weights[i] * abs(values[k])
-            if abs(falls) <= rises:
-                out[j] = 0.0
-                continue
-        size = 0
-        for k in range(count):
-            mass = weights[rows[k]] * abs(values[k])
-            if mass > 0.0:
-                ratios[size] = residual[rows[k]] / values[k] + value
-                masses[size] = mass
-                size += 1
-        if slope > 0.0:
-            ratios[size] = 0.0
-            masses[size] = slope
-            size += 1
-        if math.isinf(slope):
-            best = 0.0
-        else:
-            best = weighted_median(ratios, masses, size) if size > 0 else value
-        moving = _saved(best - value, values, rows, count, residual, weights)
-        removing = _saved(-value, values, rows, count, residual, weights) if value != 0.0 else 0.0
-        out[j] = absolute_gain(rule, j, value, best, moving, removing)
-
-
 def one_coordinate_gains(
     X: Any, residual: np.ndarray, coef: np.ndarray, rule: Any, sample_weight: np.ndarray | None = None
 ) -> np.ndarray:
@@ -418,7 +210,8 @@ def one_coordinate_gains(
     Examples
     --------
     >>> import numpy as np
-    >>> from sparsemodels.solvers.greedy_scores import SquaredL0, one_coordinate_gains
+    >>> from sparsemodels.solvers.greedy_rules import SquaredL0
+    >>> from sparsemodels.solvers.greedy_scores import one_coordinate_gains
     >>> one_coordinate_gains(np.eye(2), np.array([3.0, 1.0]), np.zeros(2), SquaredL0(np.full(2, 4.0)))
     array([5., 0.])
     """
@@ -430,7 +223,11 @@ def one_coordinate_gains(
     if type(rule) in slope_at_zero.registry:
         buffers = np.empty((3, n_rows + 1))
         rows = np.empty(n_rows + 1, dtype=np.int64)
-        absolute_gains(X, rule, coef, residual, weights, buffers[0], rows, buffers[1], buffers[2], out)
+        slopes = correlate(X, weights * np.sign(residual))
+        absolute_gains(
+            X, rule, coef, residual, weights, slopes, np.arange(n_columns), 0.0, True,
+            buffers[0], rows, buffers[1], buffers[2], out,
+        )  # fmt: skip
         return out
     require(rule, {"euclidean_gain": euclidean_gain}, "rule")
     mean, square, correlation = column_moments(X, weights, weights * residual, centred=False)

@@ -4,8 +4,7 @@ import numpy as np
 
 from .cholesky import solve_upper
 
-#: A column nearer than this to the span of the selected ones, relative to its norm, is linearly dependent on
-#: them.
+#: A column nearer than this to the span of the others, relative to its norm, depends linearly on them.
 DEPENDENCE = np.sqrt(np.finfo(np.float64).eps)
 
 

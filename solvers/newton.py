@@ -9,6 +9,10 @@ from .certificate import penalty_value
 from .kernel import kernel
 from .penalties.functions import smooth_piece
 
+STILL, CUT, FULL = range(3)
+_PIVOT = 4.0  # times size times eps: columns this close to dependent count as dependent
+_CUTS = 4000  # steps times support: where a Cholesky factor is cheap, be persistent
+
 
 @kernel
 def _free_coordinates(penalty, coef, features, lower, upper, slopes, curvatures):
@@ -36,7 +40,7 @@ def _submatrix(gram, free, diagonal, out):
 
 def newton_step(
     gram: np.ndarray, scale: np.ndarray, coef: np.ndarray, slope: np.ndarray, penalty: Any, features: np.ndarray
-) -> bool:
+) -> int:
     """Move to the minimum of the model over the support, or as far towards it as descends.
 
     With the signs fixed the penalty is quadratic, so the minimum is one Cholesky solve away. Where it lies beyond a
@@ -61,74 +65,120 @@ def newton_step(
 
     Returns
     -------
-    bool
-        Whether the coefficients moved.
+    int
+        `FULL` if the minimum over the support was reached, `CUT` if a kink cut the step, `STILL` if nothing moved.
     """
     m = coef.size
     lower, upper, slopes, curvatures = np.empty((4, m))
     free = _free_coordinates(penalty, coef, features, lower, upper, slopes, curvatures)
-    free = free[scale[free] > 0.0]
-    size = free.size
-    if size == 0:
-        return False
-    # In units of the unit columns from here on.
+    # In units of the unit columns from here on. A zero column has no minimum of its own.
+    keep = scale[free] > 0.0
+    kept, free = np.flatnonzero(keep), free[keep]
     unit = scale[free]
-    old, lower, upper = coef[free] * unit, lower[:size] * unit, upper[:size] * unit
-    curvatures = curvatures[:size] / unit**2
-    gradient = slope[free] - slopes[:size] / unit
-    matrix = np.zeros((size, size), dtype=gram.dtype)
-    _submatrix(gram, free, curvatures, matrix)
-    potrf, potrs = scipy.linalg.get_lapack_funcs(("potrf", "potrs"), (matrix,))
-    factor, failed = potrf(matrix.T, lower=0, overwrite_a=1, clean=0)
-    if failed > 0:
-        # The leading columns are independent, the next one depends on them: minus its expansion, and one.
-        step = np.zeros(size)
-        step[failed - 1] = 1.0
-        if failed > 1:
-            leading, row = free[: failed - 1], gram[free[failed - 1]]
-            solution, _ = potrs(factor[: failed - 1, : failed - 1], row[leading], lower=0)
-            step[: failed - 1] = -solution
-        if gradient @ step < 0.0:
-            step = -step
-    else:
-        solution, _ = potrs(factor, gradient.astype(gram.dtype), lower=0)
-        step = solution.astype(float)
+    old, lower, upper = coef[free] * unit, lower[kept] * unit, upper[kept] * unit
+    curvatures = curvatures[kept] / unit**2
+    gradient = slope[free] - slopes[kept] / unit
+
+    while True:
+        if free.size == 0:
+            return STILL
+        step, dependent = _direction(gram, free, curvatures, gradient)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = np.where(step < 0.0, (lower - old) / step, np.where(step > 0.0, (upper - old) / step, np.inf))
+        first = reach.min()
+        if dependent < 0 or np.isfinite(first):
+            break
+        # Unpenalised columns that depend on each other: any solution will do, the last one stays as it is.
+        rest = np.arange(free.size) != dependent
+        free, unit, old, lower, upper = free[rest], unit[rest], old[rest], lower[rest], upper[rest]
+        curvatures, gradient = curvatures[rest], gradient[rest]
 
     chosen = features[free]
     start_penalty = penalty_value(penalty, coef[free], chosen)
 
+    def image_of(change: np.ndarray) -> np.ndarray:
+        full = np.zeros(m)
+        full[free] = change
+        return (full.astype(gram.dtype) @ gram[:m, :m]).astype(float)
+
     def evaluate(new: np.ndarray) -> tuple[float, np.ndarray]:
         """The change of the objective, and of the slopes."""
-        change = np.zeros(m)
-        change[free] = new - old
-        image = (change.astype(gram.dtype) @ gram[:m, :m]).astype(float)
-        model = 0.5 * change @ image - slope @ change
+        change = new - old
+        image = image_of(change)
+        model = 0.5 * change @ image[free] - slope[free] @ change
         return model + penalty_value(penalty, new / unit, chosen) - start_penalty, image
 
-    def first_kink() -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(step < 0.0, (lower - old) / step, np.where(step > 0.0, (upper - old) / step, np.inf))
-        t = ratio.min()
-        if failed > 0:  # along a nearly null direction: its own minimum, if that comes first
-            change = np.zeros(m)
-            change[free] = step
-            bend = change[free] @ (change.astype(gram.dtype) @ gram[:m, :m])[free] + curvatures @ step**2
-            t = min(t, gradient @ step / bend) if bend > 0.0 else t
-        if not np.isfinite(t):
-            return old
-        t = t if failed > 0 else min(t, 1.0)
-        new = old + t * step
-        return np.where(ratio <= t, np.where(step < 0.0, lower, upper), new)
+    def move(t: float) -> np.ndarray:
+        return np.where(reach <= t, np.where(step < 0.0, lower, upper), old + t * step)
 
-    new = first_kink() if failed > 0 else np.clip(old + step, lower, upper)
-    change, image = evaluate(new)
-    if change > 0.0 and failed == 0:
-        new = first_kink()
+    slack = np.finfo(gram.dtype).eps * (abs(start_penalty) + np.abs(gradient) @ np.abs(step))
+    if dependent >= 0:
+        # Nearly null: the direction may have a minimum of its own before the first kink.
+        bend = step @ image_of(step)[free] + curvatures @ step**2
+        new = move(min(first, gradient @ step / bend) if bend > 0.0 else first)
         change, image = evaluate(new)
-    if change > 0.0 or not np.any(new != old):
-        return False
-    # Exact bounds and zeros survive the units: a kink is where the penalty says it is.
-    moved = np.where(new == lower, lower / unit, np.where(new == upper, upper / unit, new / unit))
-    coef[free] = moved
+    else:
+        new = np.clip(old + step, lower, upper)
+        change, image = evaluate(new)
+        if change > slack and first < 1.0:
+            new = move(first)
+            change, image = evaluate(new)
+    if not change <= slack or not np.any(new != old):
+        return STILL
+    # Exact zeros and bounds survive the change of units: a kink is where the penalty says it is.
+    coef[free] = np.where(new == lower, lower / unit, np.where(new == upper, upper / unit, new / unit))
     slope -= image
-    return True
+    return FULL if dependent < 0 and first >= 1.0 else CUT
+
+
+def _direction(
+    gram: np.ndarray, free: np.ndarray, curvatures: np.ndarray, gradient: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """The Newton direction and -1; or a null direction, downhill, and the index of a dependent column."""
+    size = free.size
+    matrix = np.zeros((size, size), dtype=gram.dtype)
+    _submatrix(gram, free, curvatures, matrix)
+    potrf, potrs = scipy.linalg.get_lapack_funcs(("potrf", "potrs"), (matrix,))
+    factor, failed = potrf(matrix.T, lower=0, overwrite_a=1, clean=0)
+    # A pivot is the squared distance of a unit column to the span of those before it.
+    pivots = np.diag(factor)[: failed - 1 if failed > 0 else size] ** 2
+    small = np.flatnonzero(pivots <= _PIVOT * size * np.finfo(gram.dtype).eps)
+    dependent = int(small[0]) if small.size else failed - 1
+    if dependent < 0:
+        solution, _ = potrs(factor, gradient.astype(gram.dtype), lower=0)
+        return solution.astype(float), -1
+    step = np.zeros(size)
+    step[dependent] = 1.0
+    if dependent > 0:
+        expansion = np.ascontiguousarray(gram[free[dependent]][free[:dependent]])
+        solution, _ = potrs(factor[:dependent, :dependent], expansion, lower=0)
+        step[:dependent] = -solution
+    return (step if gradient @ step >= 0.0 else -step), dependent
+
+
+def newton_descent(
+    gram: np.ndarray, scale: np.ndarray, coef: np.ndarray, slope: np.ndarray, penalty: Any, features: np.ndarray
+) -> bool:
+    """Newton steps until one is not cut: the minimum over a support that only shrinks.
+
+    Every cut takes a coordinate to its kink, where it stays, so the steps are few and end at the minimum over a face;
+    the idea of the inner loop of Lawson and Hanson (1974) for non-negative least squares. Parameters are those of
+    :func:`newton_step`, as is what is updated.
+
+    Parameters
+    ----------
+    gram, scale, coef, slope, penalty, features
+        As for :func:`newton_step`.
+
+    Returns
+    -------
+    bool
+        Whether the coefficients moved.
+    """
+    moved = False
+    for _ in range(max(2, _CUTS // max(np.count_nonzero(coef), 1))):
+        outcome = newton_step(gram, scale, coef, slope, penalty, features)
+        moved |= outcome != STILL
+        if outcome != CUT:
+            break
+    return moved

@@ -92,7 +92,7 @@ left.set_ylabel("effect of one standard deviation (g/L)")
 CrossValidationDisplay.from_estimator(weighted, ax=right)
 right.set_yscale("log")
 right.set_ylabel("squared error of prediction (g²/L²)")
-right.set_title(f"{chosen.size} wavenumbers predict as well as any number")
+right.set_title(f"{chosen.size} wavenumbers are within one standard error of the best")
 plt.show()
 
 # %%
@@ -143,7 +143,9 @@ for name, colour in [("none", "#D55E00"), ("noise", "#0072B2")]:
         linewidth=1.2,
         label=f"weights: {name}, {np.count_nonzero(models[name].coef_)} wavenumbers, error {error:.0f} g/L",
     )
-ax.plot(hours[correct], reference[correct], "o", mfc="white", mec="black", label="laboratory, used to correct the shift")
+ax.plot(
+    hours[correct], reference[correct], "o", mfc="white", mec="black", label="laboratory, used to correct the shift"
+)
 ax.plot(hours[test], reference[test], "o", color="black", label="laboratory, test")
 ax.set_ylim(-12, 62)
 ax.set_xlabel("hours of fermentation")

@@ -41,7 +41,10 @@ def _(loss, predictor):
 def _(loss, predictor, dual):
     # A sum of squares (s (y - z) - theta)^2 / s: no difference of large numbers, exact near the optimum.
     error = loss.weights * (loss.y - predictor) - dual
-    return 0.5 * np.sum(error * error / np.where(loss.weights > 0.0, loss.weights, 1.0))
+    weighted = loss.weights > 0.0
+    if np.any(error[~weighted] != 0.0):
+        return np.inf  # a row without weight is linear in its dual variable
+    return 0.5 * np.sum(error * error / np.where(weighted, loss.weights, 1.0))
 
 
 @is_quadratic.register(Squared)

@@ -105,10 +105,10 @@ def _(penalty, coef, j):
 
 @critical_alpha.register(ElasticNet)
 def _(penalty, slope, j):
-    weight = penalty.l1_ratio * penalty.weights[j]
-    if slope == 0.0 or penalty.weights[j] == 0.0:
+    weight = penalty.weights[j]
+    if slope == 0.0 or weight == 0.0 or weight == np.inf:
         return 0.0
-    return abs(slope) / weight if weight > 0.0 else np.inf
+    return abs(slope) / (penalty.l1_ratio * weight) if penalty.l1_ratio > 0.0 else np.inf
 
 
 @with_alpha.register(ElasticNet)

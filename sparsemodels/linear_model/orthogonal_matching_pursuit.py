@@ -20,6 +20,8 @@ from sparsemodels._base import (
 from sparsemodels.solvers.columns import as_columns
 from sparsemodels.solvers.greedy_pursuit import GreedyPursuit, greedy_pursuit
 
+from .composite_regressor import check_penalty_weights
+
 __all__ = ["OrthogonalMatchingPursuit"]
 
 #: Above this a refit counts as not solved: the solvers reach 1e-10, least squares some 1e-14.
@@ -39,19 +41,6 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
         X, y = validate_data(self, X, y, accept_sparse="csc", dtype=(np.float64, np.float32), y_numeric=True)
         weights = None if sample_weight is None else check_weights(sample_weight, X)
         return X, np.asarray(y, dtype=np.float64), weights
-
-    def _checked_penalty_weights(self, n_features):
-        if self.penalty_weights is None:
-            return None
-        given = np.asarray(self.penalty_weights, dtype=np.float64)
-        if given.shape != (n_features,):
-            raise ValueError(
-                f"penalty_weights must have shape ({n_features},), one weight a feature, got shape {given.shape}."
-            )
-        wrong = np.flatnonzero(~(given >= 0.0))
-        if wrong.size:
-            raise ValueError(f"penalty_weights must lie in [0, inf], got {given[wrong[0]]} for feature {wrong[0]}.")
-        return given
 
     def _set_solution(self, solution: GreedyPursuit, dtype):
         self.coef_ = solution.coef.astype(dtype, copy=False)
@@ -124,7 +113,7 @@ class OrthogonalMatchingPursuit(GreedyRegressor):
         - "l1": :math:`\alpha \sum_j w_j |x_j|`.
     alpha : float, default=0.0
         The level of the penalty. There is no factor 1/2 and no 1 / n_samples in front of the loss.
-    penalty_weights : array-like of shape (n_features,), default=None
+    penalty_weights : float or array-like of shape (n_features,), default=None
         The weights :math:`w_j` in [0, inf]. A feature of weight 0 is never penalised, one of weight inf never
         selected. None means ones.
     tol : float, default=None
@@ -206,7 +195,7 @@ class OrthogonalMatchingPursuit(GreedyRegressor):
         "loss": [StrOptions({"squared", "sqrt", "absolute"})],
         "penalty": [StrOptions({"l0", "l1"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "penalty_weights": ["array-like", None],
+        "penalty_weights": ["array-like", Interval(Real, 0, None, closed="left"), None],
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "normalize": ["boolean"],
         "fit_intercept": ["boolean"],
@@ -269,7 +258,7 @@ class OrthogonalMatchingPursuit(GreedyRegressor):
             loss=self.loss,
             penalty=self.penalty,
             alpha=float(self.alpha),
-            penalty_weights=self._checked_penalty_weights(n_features),
+            penalty_weights=check_penalty_weights(self.penalty_weights, n_features),
             tol=self.tol,
             normalize=self.normalize,
             fit_intercept=self.fit_intercept,

@@ -1,6 +1,6 @@
 """Orthogonal matching pursuit with the number of features, and the penalty, chosen by cross-validation."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import joblib
@@ -15,6 +15,7 @@ from sparsemodels._base import Interval, StrOptions, _fit_context
 from sparsemodels.solvers.columns import as_columns
 from sparsemodels.solvers.greedy_pursuit import greedy_pursuit
 
+from .composite_regressor import check_penalty_weights
 from .orthogonal_matching_pursuit import GreedyRegressor
 
 __all__ = ["OrthogonalMatchingPursuitCV"]
@@ -35,7 +36,7 @@ class OrthogonalMatchingPursuitCV(GreedyRegressor):
         The loss; see :class:`OrthogonalMatchingPursuit`.
     penalty : {"l0", "l1"}, default="l0"
         The penalty; see :class:`OrthogonalMatchingPursuit`.
-    penalty_weights : array-like of shape (n_features,), default=None
+    penalty_weights : float or array-like of shape (n_features,), default=None
         The penalty's weights in [0, inf]. None means ones.
     max_iter : int, default=None
         The largest number of features to select. None means a tenth of the features, but at least five if
@@ -87,14 +88,14 @@ class OrthogonalMatchingPursuitCV(GreedyRegressor):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> model = OrthogonalMatchingPursuitCV(max_iter=10, selection="1se").fit(X, y)
     >>> model.support_
-    array([2, 8, 3])
+    array([2, 8, 3, 6, 1])
     """
 
     _parameter_constraints: dict = {
         "alphas": ["array-like", None],
         "loss": [StrOptions({"squared", "sqrt", "absolute"})],
         "penalty": [StrOptions({"l0", "l1"})],
-        "penalty_weights": ["array-like", None],
+        "penalty_weights": ["array-like", Interval(Real, 0, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "normalize": ["boolean"],
         "fit_intercept": ["boolean"],
@@ -175,7 +176,7 @@ class OrthogonalMatchingPursuitCV(GreedyRegressor):
         options = {
             "loss": self.loss,
             "penalty": self.penalty,
-            "penalty_weights": self._checked_penalty_weights(n_features),
+            "penalty_weights": check_penalty_weights(self.penalty_weights, n_features),
             "normalize": self.normalize,
             "fit_intercept": self.fit_intercept,
         }

@@ -9,7 +9,8 @@ from scipy.optimize import linprog
 from sklearn.linear_model import orthogonal_mp
 from sparsemodels.solvers.columns import as_columns
 from sparsemodels.solvers.greedy_pursuit import STATUS, greedy_pursuit, penalties
-from sparsemodels.solvers.greedy_scores import RULES, one_coordinate_gains
+from sparsemodels.solvers.greedy_rules import RULES
+from sparsemodels.solvers.greedy_scores import one_coordinate_gains
 
 EUCLIDEAN = [rule for rule in RULES if rule[0] != "absolute"]
 #: Levels at which each rule selects some but not all columns of `problem`.

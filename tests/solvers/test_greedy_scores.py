@@ -7,7 +7,8 @@ import pytest
 import scipy.sparse
 from scipy.optimize import minimize_scalar
 from sparsemodels.solvers.columns import as_columns
-from sparsemodels.solvers.greedy_scores import RULES, one_coordinate_gains
+from sparsemodels.solvers.greedy_rules import RULES
+from sparsemodels.solvers.greedy_scores import one_coordinate_gains
 
 N_ROWS = 7
 LOSSES = {
