@@ -55,10 +55,12 @@ class Anderson:
             return None
         self._count = 0
         differences = np.diff(self._iterates, axis=0)
+        largest = np.abs(differences).max(initial=0.0)
+        if not 0.0 < largest < np.inf:
+            return None
+        differences /= largest  # whose squares could otherwise leave the range of numbers
         gram = differences @ differences.T
         trace = np.trace(gram)
-        if not trace > 0.0:
-            return None
         # The faint ridge keeps nearly parallel differences from cancelling each other.
         weights = np.linalg.solve(gram + 1e-12 * trace * np.eye(len(gram)), np.ones(len(gram)))
         return (weights / weights.sum()) @ self._iterates[1:] if weights.sum() != 0.0 else None

@@ -86,5 +86,5 @@ def equation_coordinates(penalty, features):
     kind = np.zeros(features.size, dtype=np.int8)
     for k in range(features.size):
         lower, upper = conjugate_domain(penalty, features[k])
-        kind[k] = (lower == 0.0) + (upper == 0.0)
+        kind[k] = int(lower == 0.0) + int(upper == 0.0)  # without int, NumPy's bools add up to True in plain Python
     return kind

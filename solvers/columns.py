@@ -14,6 +14,10 @@ from .kernel import kernel
 
 # Lets dot-like reductions use vector registers; NaN and inf keep their meaning.
 _REDUCTION = {"contract", "reassoc", "nsz", "arcp"}
+_EPS = float(np.finfo(np.float64).eps)
+
+# A column whose squared norm falls to this share of itself when its mean is taken off is constant up to rounding.
+_CONSTANT = 1e-28
 
 
 class SparseColumns(NamedTuple):
@@ -219,6 +223,9 @@ def _gather_normalized(X, features, root_weights, centered, work, out, scale):
     for k in range(features.size):
         work[:] = 0.0
         column_axpy(X, features[k], 1.0, work)
+        raw = 0.0
+        for i in range(n):
+            raw += (root_weights[i] * work[i]) ** 2
         if centered:
             # Twice: the second pass removes the rounding of the first, however large the mean.
             for _ in range(2):
@@ -232,7 +239,7 @@ def _gather_normalized(X, features, root_weights, centered, work, out, scale):
         for i in range(n):
             work[i] *= root_weights[i]
             norm += work[i] * work[i]
-        scale[k] = np.sqrt(norm)
+        scale[k] = np.sqrt(norm) if norm > _CONSTANT * raw else 0.0
         factor = 1.0 / scale[k] if scale[k] > 0.0 else 0.0
         for i in range(n):
             out[i, k] = work[i] * factor
@@ -274,12 +281,26 @@ def _gather_sparse(X, features, root_weights, total, centered, data, indices, in
             mean += data[position] * root_weights[i]
             weight += root_weights[i] * root_weights[i]
             position += 1
+        raw = 0.0
+        for t in range(start, position):
+            raw += data[t] * data[t]
         mean = mean / total if centered else 0.0
+        # The weight of the zeros. Where they have none, the rounding of the sums must not give them any: times the
+        # square of a large mean it would be all there is.
+        zeros = total - weight
+        if zeros <= X.n_rows * _EPS * total:
+            zeros = 0.0
+        if centered:
+            # The mean deviation is the mean's rounding; it grows with the number of entries.
+            rest = -zeros * mean
+            for t in range(start, position):
+                rest += (data[t] - mean * root_weights[indices[t]]) * root_weights[indices[t]]
+            mean += rest / total
         # The stored entries' deviations, and those of the zeros: a sum of squares, nothing cancels.
-        square = max(total - weight, 0.0) * mean * mean
+        square = zeros * mean * mean
         for t in range(start, position):
             square += (data[t] - mean * root_weights[indices[t]]) ** 2
-        scale[k] = np.sqrt(square)
+        scale[k] = np.sqrt(square) if square > _CONSTANT * raw else 0.0
         factor = 1.0 / scale[k] if scale[k] > 0.0 else 0.0
         means[k] = mean * factor
         for t in range(start, position):

@@ -225,8 +225,8 @@ class Composite:
                     merit, target = kkt, tol * kkt_scale
                 if best is None or value - gap > lower_bound:
                     lower_bound, proof = value - gap, c * dual
-                else:
-                    gap = min(gap, value - lower_bound)
+                else:  # an earlier dual point proves more; a difference of two values is exact up to their rounding
+                    gap = min(gap, max(value - lower_bound, 4e-16 * value))
                 best = (self.coef.copy(), self.intercept, value, gap, kkt, proof, n_iter)
                 stop = on_pass is not None and on_pass(n_iter, gap)
                 if merit <= target or gap <= target:

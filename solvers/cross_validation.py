@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
-from threadpoolctl import threadpool_limits
 
 from .columns import combine
 from .losses.functions import loss_value, reweighted
@@ -88,10 +87,9 @@ def cross_validate(
             losses[k], gaps[k] = loss_value(held_out, predictor), path.dual_gaps[k]
         return losses, gaps, path.status
 
-    with threadpool_limits(1, "blas"):  # threads of BLAS inside threads of ours only get in each other's way
-        results = Parallel(n_jobs=n_jobs, backend="threading")(
-            delayed(one)(fold, train, test) for fold, (train, test) in enumerate(folds)
-        )
+    results = Parallel(n_jobs=n_jobs, backend="threading")(
+        delayed(one)(fold, train, test) for fold, (train, test) in enumerate(folds)
+    )
     losses, gaps, statuses = zip(*results, strict=True)
     return CrossValidation(np.column_stack(losses), np.column_stack(gaps), list(statuses))
 

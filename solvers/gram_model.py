@@ -7,7 +7,7 @@ import numpy as np
 from .certificate import equation_coordinates, model_gap
 from .columns import gather_normalized
 from .coordinate_descent import gram_epochs
-from .newton import newton_descent
+from .newton import newton_descent, newton_step
 
 _REDUCTION = 0.1  # of the gap, by one model: solving it further is lost where the next one differs
 # Below so many entries of X the work is in the calls, not in the numbers: single precision would save nothing.
@@ -125,7 +125,8 @@ class GramModel:
         gram, scale, features = self._gram, self._scale[: self.features.size], self.features
         divisor = np.where(scale > 0.0, scale, 1.0)
         start_coef, start_slope, start_norm = coef.copy(), slope.copy(), residual @ residual
-        unit_slope = slope / divisor
+        # The slope of a constant column is rounding, and it has no length to measure it by.
+        unit_slope = np.where(scale > 0.0, slope / divisor, 0.0)
 
         def gap() -> float:
             np.multiply(unit_slope, divisor, out=slope)
@@ -150,7 +151,8 @@ class GramModel:
             done = current <= target
             if done and not exact and support**3 > 20 * self.root_weights.size * self.member.size:
                 return current
-            if newton_descent(gram, scale, coef, unit_slope, penalty, features):
+            polish = newton_step if done and not exact else newton_descent
+            if polish(gram, scale, coef, unit_slope, penalty, features):
                 current = gap()
             if done or current <= target:
                 return current

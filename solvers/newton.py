@@ -11,7 +11,7 @@ from .penalties.functions import smooth_piece
 
 STILL, CUT, FULL = range(3)
 _PIVOT = 4.0  # times size times eps: columns this close to dependent count as dependent
-_CUTS = 4000  # steps times support: where a Cholesky factor is cheap, be persistent
+_CUTS = 1000  # steps times support: where a Cholesky factor is cheap, be persistent
 
 
 @kernel
@@ -43,10 +43,10 @@ def newton_step(
 ) -> int:
     """Move to the minimum of the model over the support, or as far towards it as descends.
 
-    With the signs fixed the penalty is quadratic, so the minimum is one Cholesky solve away. Where it lies beyond a
-    kink, the step is cut there for every coordinate (if that descends) or stops at the first kink. Where the columns
-    of the support are dependent there is no unique minimum; then the step follows a null direction of the model
-    downhill to the first kink, which takes a column out of the support.
+    With the signs fixed the penalty is quadratic, so the minimum is one Cholesky solve away. Where it lies beyond
+    kinks, the coordinates concerned stop there; if that does not descend, the step is halved down to the first kink.
+    Where the columns of the support are dependent there is no unique minimum; then the step follows a null direction
+    of the model downhill to the first kink, which takes a column out of the support.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ def newton_step(
     keep = scale[free] > 0.0
     kept, free = np.flatnonzero(keep), free[keep]
     unit = scale[free]
-    old, lower, upper = coef[free] * unit, lower[kept] * unit, upper[kept] * unit
+    bottom, top = lower[kept], upper[kept]
+    old, lower, upper = coef[free] * unit, bottom * unit, top * unit
     curvatures = curvatures[kept] / unit**2
     gradient = slope[free] - slopes[kept] / unit
 
@@ -91,10 +92,14 @@ def newton_step(
         # Unpenalised columns that depend on each other: any solution will do, the last one stays as it is.
         rest = np.arange(free.size) != dependent
         free, unit, old, lower, upper = free[rest], unit[rest], old[rest], lower[rest], upper[rest]
-        curvatures, gradient = curvatures[rest], gradient[rest]
+        curvatures, gradient, bottom, top = curvatures[rest], gradient[rest], bottom[rest], top[rest]
 
     chosen = features[free]
     start_penalty = penalty_value(penalty, coef[free], chosen)
+
+    def coefficients(new: np.ndarray) -> np.ndarray:
+        """In their own units. A kink is where the penalty says it is: there and back, its units would round."""
+        return np.where(new == lower, bottom, np.where(new == upper, top, new / unit))
 
     def image_of(change: np.ndarray) -> np.ndarray:
         full = np.zeros(m)
@@ -102,31 +107,32 @@ def newton_step(
         return (full.astype(gram.dtype) @ gram[:m, :m]).astype(float)
 
     def evaluate(new: np.ndarray) -> tuple[float, np.ndarray]:
-        """The change of the objective, and of the slopes."""
+        """The change of the objective beyond its rounding, and that of the slopes."""
         change = new - old
         image = image_of(change)
         model = 0.5 * change @ image[free] - slope[free] @ change
-        return model + penalty_value(penalty, new / unit, chosen) - start_penalty, image
+        rounding = np.finfo(gram.dtype).eps * (abs(start_penalty) + np.abs(gradient) @ np.abs(change))
+        return model + penalty_value(penalty, coefficients(new), chosen) - start_penalty - rounding, image
 
     def move(t: float) -> np.ndarray:
         return np.where(reach <= t, np.where(step < 0.0, lower, upper), old + t * step)
 
-    slack = np.finfo(gram.dtype).eps * (abs(start_penalty) + np.abs(gradient) @ np.abs(step))
     if dependent >= 0:
         # Nearly null: the direction may have a minimum of its own before the first kink.
         bend = step @ image_of(step)[free] + curvatures @ step**2
         new = move(min(first, gradient @ step / bend) if bend > 0.0 else first)
         change, image = evaluate(new)
     else:
-        new = np.clip(old + step, lower, upper)
+        t = 1.0
+        new = move(t)
         change, image = evaluate(new)
-        if change > slack and first < 1.0:
-            new = move(first)
+        while change > 0.0 and t > first:  # fewer kinks at a time: each try costs far less than a new factor
+            t = max(0.5 * t, first)
+            new = move(t)
             change, image = evaluate(new)
-    if not change <= slack or not np.any(new != old):
+    if not change <= 0.0 or not np.any(new != old):
         return STILL
-    # Exact zeros and bounds survive the change of units: a kink is where the penalty says it is.
-    coef[free] = np.where(new == lower, lower / unit, np.where(new == upper, upper / unit, new / unit))
+    coef[free] = coefficients(new)
     slope -= image
     return FULL if dependent < 0 and first >= 1.0 else CUT
 

@@ -52,60 +52,75 @@ def _l1(penalty: Any) -> L1:
     return inner
 
 
-def solve_adaptive(
-    problem: Composite,
-    penalty: Any,
-    *,
-    gamma: float,
-    n_reweights: int,
-    tol: float = 1e-6,
-    max_iter: int = 1000,
-    deadline: float = np.inf,
-    **options: Any,
-) -> tuple[Solution, np.ndarray]:
-    """Solve a weighted LASSO, then again under weights from its solution.
+class AdaptiveSolver:
+    """Solve a weighted LASSO, then again under weights from its solution; called level by level along a path.
+
+    Every stage starts from its own solution at the level before, which is nearer than the stage before.
 
     Parameters
     ----------
-    problem : Composite
-        The problem.
-    penalty : L1 or Box of L1
-        The penalty of the pilot; its level is that of every stage.
     gamma : float
         The exponent of the weights.
     n_reweights : int
         How many times to reweight.
-    tol : float, default=1e-6
-        The relative duality gap of the last stage.
-    max_iter : int, default=1000
-        The largest number of passes over the data for each stage.
-    deadline : float, default=inf
-        The time of :func:`time.monotonic` after which to return what there is.
-    **options
-        More options of :meth:`Composite.solve`.
 
-    Returns
-    -------
-    solution : Solution
-        The last stage's solution, certified for its weights; `n_iter` counts all stages.
+    Attributes
+    ----------
     weights : ndarray of shape (n_features,)
-        The last stage's penalty weights.
+        The penalty weights of the last stage of the last call.
     """
-    original = _l1(penalty)
-    weights, n_iter = original.weights, 0
-    # The weights amplify what the pilot left open, so all stages but the last are solved to near rounding.
-    tols = [max(_PILOT * tol, _ROUNDING)] * n_reweights + [tol]
-    solution = problem.solve(penalty, tol=tols[0], max_iter=max_iter, deadline=deadline, **options)
-    for stage_tol in tols[1:]:
-        n_iter += solution.n_iter
-        if solution.status in ("interrupted", "time_limit", "stopped") or time.monotonic() > deadline:
-            break
-        weights = adaptive_weights(solution.coef, original.weights, gamma)
-        stage: Any = L1(original.alpha, weights)
-        if isinstance(penalty, Box):
-            stage = penalty._replace(penalty=stage)
-        options = {**options, "candidates": None}
-        solution = problem.solve(stage, tol=stage_tol, max_iter=max_iter, deadline=deadline, **options)
-    else:
-        n_iter += solution.n_iter
-    return solution._replace(n_iter=n_iter), weights
+
+    def __init__(self, gamma: float, n_reweights: int):
+        self.gamma, self.n_reweights = gamma, n_reweights
+        self._starts: list[np.ndarray | None] = [None] * (n_reweights + 1)
+
+    def __call__(
+        self,
+        problem: Composite,
+        penalty: Any,
+        *,
+        tol: float = 1e-6,
+        deadline: float = np.inf,
+        candidates: np.ndarray | None = None,
+        **options: Any,
+    ) -> Solution:
+        """Solve all stages at one level.
+
+        Parameters
+        ----------
+        problem : Composite
+            The problem.
+        penalty : L1 or Box of L1
+            The penalty of the pilot; its level is that of every stage.
+        tol : float, default=1e-6
+            The relative duality gap of the last stage.
+        deadline : float, default=inf
+            The time of :func:`time.monotonic` after which to return what there is.
+        candidates : ndarray of int64, optional
+            Features to take into the pilot's first working set.
+        **options
+            More options of :meth:`Composite.solve`.
+
+        Returns
+        -------
+        Solution
+            The last stage's solution, certified for its weights; `n_iter` counts all stages.
+        """
+        original = _l1(penalty)
+        self.weights, stage, n_iter = original.weights, penalty, 0
+        for k in range(self.n_reweights + 1):
+            if self._starts[k] is not None:
+                excluded = np.isinf(self.weights)
+                problem.restart(np.where(excluded, 0.0, self._starts[k]))
+            # The weights amplify what a stage left open, so all but the last are solved to near rounding.
+            stage_tol = tol if k == self.n_reweights else max(_PILOT * tol, _ROUNDING)
+            solution = problem.solve(stage, tol=stage_tol, deadline=deadline, candidates=candidates, **options)
+            self._starts[k], candidates = solution.coef, None
+            n_iter += solution.n_iter
+            if solution.status in ("interrupted", "time_limit", "stopped") or time.monotonic() > deadline:
+                break
+            if k < self.n_reweights:
+                self.weights = adaptive_weights(solution.coef, original.weights, self.gamma)
+                stage = L1(original.alpha, self.weights)
+                stage = penalty._replace(penalty=stage) if isinstance(penalty, Box) else stage
+        return solution._replace(n_iter=n_iter)

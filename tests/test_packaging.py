@@ -14,9 +14,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import sparsemodels.solvers
 
 import sparsemodels
+import sparsemodels.solvers
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (sparsemodels, sparsemodels.solvers)  # in a wheel, walking the first finds the second, too

@@ -5,9 +5,8 @@ import inspect
 import pkgutil
 from pathlib import Path
 
-import sparsemodels.solvers
-
 import sparsemodels
+import sparsemodels.solvers
 
 ROOMS = {
     "linear_model": "Sparse linear models and greedy recovery: scikit-learn estimators.",

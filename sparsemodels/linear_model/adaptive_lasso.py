@@ -1,6 +1,5 @@
 """Adaptive LASSO regression: reweighted by its own pilot, with a duality gap."""
 
-from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,11 +11,7 @@ from sparsemodels.linear_model.elastic_net import path_problem
 from sparsemodels.linear_model.path_cross_validation import PathCrossValidation
 from sparsemodels.solvers.composite import Composite, Solution
 from sparsemodels.solvers.path import Path, solve_path
-from sparsemodels.solvers.reweighting import solve_adaptive
-
-
-def _solve_level(problem: Composite, penalty: Any, *, gamma: float, n_reweights: int, **options: Any) -> Solution:
-    return solve_adaptive(problem, penalty, gamma=gamma, n_reweights=n_reweights, **options)[0]
+from sparsemodels.solvers.reweighting import AdaptiveSolver
 
 
 class AdaptiveLasso(CompositeRegressor):
@@ -121,16 +116,9 @@ class AdaptiveLasso(CompositeRegressor):
         return make_penalty(self.alpha, 1.0, self.penalty_weights, self.bounds, self.positive, n_features)
 
     def _solve(self, problem: Composite, penalty: Any, deadline: float, on_pass: Any) -> Solution:
-        solution, self.penalty_weights_ = solve_adaptive(
-            problem,
-            penalty,
-            gamma=self.gamma,
-            n_reweights=self.n_reweights,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            deadline=deadline,
-            on_pass=on_pass,
-        )
+        solve = AdaptiveSolver(self.gamma, self.n_reweights)
+        solution = solve(problem, penalty, tol=self.tol, max_iter=self.max_iter, deadline=deadline, on_pass=on_pass)
+        self.penalty_weights_ = solve.weights
         return solution
 
     @with_callbacks
@@ -259,7 +247,7 @@ class AdaptiveLassoCV(PathCrossValidation):
     def _path(
         self, problem: Composite, penalty: Any, alphas: np.ndarray, deadline: float, on_alpha: Any = None
     ) -> Path:
-        solve = partial(_solve_level, gamma=self.gamma, n_reweights=self.n_reweights)
+        solve = AdaptiveSolver(self.gamma, self.n_reweights)
         return solve_path(
             problem,
             penalty,
@@ -367,5 +355,5 @@ def adaptive_lasso_path(
     problem, penalty, grid = path_problem(
         X, y, 1.0, alphas, eps, fit_intercept, penalty_weights, positive, bounds, sample_weight, tol
     )
-    solve = partial(_solve_level, gamma=gamma, n_reweights=n_reweights)
+    solve = AdaptiveSolver(gamma, n_reweights)
     return solve_path(problem, penalty, grid, tol=tol, max_iter=max_iter, solve=solve)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.model_selection import check_cv
+from threadpoolctl import threadpool_limits
 
 from sparsemodels._base import Interval, StrOptions
 from sparsemodels.linear_model.composite_regressor import CompositeRegressor, warn_unless_converged
@@ -61,6 +62,11 @@ class PathCrossValidation(CompositeRegressor):
         return [({}, self._penalty(n_features))]
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        # Hundreds of small problems: threads of BLAS cost more than they bring, and fight with those over the folds.
+        with threadpool_limits(1, "blas"):
+            self._fit_folds(X, y, sample_weight)
+
+    def _fit_folds(self, X: Any, y: Any, sample_weight: Any) -> None:
         X, y, weights = self._validate(X, y, sample_weight)
         candidates = self._candidates(X.shape[1])
         folds = list(check_cv(self.cv).split(X, y))

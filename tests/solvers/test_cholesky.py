@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from sparsemodels.solvers.cholesky import append, delete, solve, solve_lower, solve_upper
 
 

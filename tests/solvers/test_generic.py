@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import pytest
+
 from sparsemodels.solvers.generic import generic, require
 from sparsemodels.solvers.kernel import kernel
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import scipy.sparse
+
 from sparsemodels.solvers.column_moments import column_moments
 from sparsemodels.solvers.columns import as_columns
 from sparsemodels.solvers.gram_rows import GramRows, products

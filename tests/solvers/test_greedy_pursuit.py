@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse
 from scipy.optimize import linprog
 from sklearn.linear_model import orthogonal_mp
+
 from sparsemodels.solvers.columns import as_columns
 from sparsemodels.solvers.greedy_pursuit import STATUS, greedy_pursuit, penalties
 from sparsemodels.solvers.greedy_rules import RULES

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from scipy.optimize import minimize_scalar
+
 from sparsemodels.solvers.columns import as_columns
 from sparsemodels.solvers.greedy_rules import RULES
 from sparsemodels.solvers.greedy_scores import one_coordinate_gains

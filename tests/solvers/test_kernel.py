@@ -14,6 +14,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+
 from sparsemodels.solvers.kernel import kernel
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import linprog
+
 from sparsemodels.solvers.least_absolute_deviations import least_absolute_deviations
 
 

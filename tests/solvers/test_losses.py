@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from sparsemodels.solvers.kernel import kernel
 from sparsemodels.solvers.losses import (
     Squared,

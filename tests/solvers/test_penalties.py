@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
+
 from sparsemodels.solvers.kernel import kernel
 from sparsemodels.solvers.penalties import (
     L1,

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from sparsemodels.solvers.weighted_median import weighted_median
 
 
