@@ -8,6 +8,8 @@ from .columns import _REDUCTION, SparseColumns, shape
 from .generic import generic
 from .kernel import kernel
 
+_EPS = np.finfo(np.float64).eps
+
 
 @generic
 def _moments(X, j, weights, total, vector):
@@ -57,8 +59,11 @@ def _(X, j, weights, total, vector):
     for k in range(X.indptr[j], X.indptr[j + 1]):
         deviation = np.float64(X.data[k]) - mean
         square += weights[X.indices[k]] * deviation * deviation
-    # The rows without a stored value deviate by the mean.
-    return mean, square + max(total - stored, 0.0) * mean * mean, product
+    # The rows without a stored value deviate by the mean; where there are none their weight is rounding.
+    zeros = total - stored
+    if zeros > weights.size * _EPS * total:
+        square += zeros * mean * mean
+    return mean, square, product
 
 
 @kernel

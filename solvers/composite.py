@@ -207,7 +207,7 @@ class Composite:
         target = max(tol * self.null_objective, floor)
         equations = equation_coordinates(penalty, self.features) if convex else None
         distances = np.empty(self.n_features)
-        lower_bound, best, stalls, previous, status = -np.inf, None, 0, np.inf, "max_iter"
+        lower_bound, best, stalls, smallest, status = -np.inf, None, 0, np.inf, "max_iter"
         kkt_scale = 0.0
         try:
             for n_iter in range(1, max_iter + 1):
@@ -240,13 +240,13 @@ class Composite:
                 grown = self._grow(distances, candidates, equations)
                 candidates = None
                 # Passes that gain next to nothing: turn to double precision, then give up.
-                stalls = stalls + 1 if merit > 0.9 * previous and not grown else 0
+                stalls = 0 if grown or merit <= 0.9 * smallest else stalls + 1
+                smallest = merit if grown else min(merit, smallest)
                 if stalls >= _PATIENCE:
                     stalls = 0
                     if not self._model.promote():
                         status = "stalled"
                         break
-                previous = merit
                 self._descend(penalty, 0.3 * target)
         except KeyboardInterrupt:
             if best is None:

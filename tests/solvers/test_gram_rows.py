@@ -67,3 +67,12 @@ def test_rows_of_chosen_columns_are_gram_rows(layout):
         np.testing.assert_allclose(rows.chosen, gram[chosen], atol=1e-11)
     assert rows.columns[:80] == chosen
     assert len(set(rows.columns)) == len(rows.columns)
+
+
+def test_moments_of_a_full_sparse_column_with_a_large_mean():
+    """No row is left without a stored value: the rounding of their weight must not meet the squared mean."""
+    column = 1e8 + np.random.default_rng(0).standard_normal((1000, 1))
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, 1000)
+    dense = column_moments(column, weights, np.ones(1000), centred=True)
+    sparse = column_moments(as_columns(scipy.sparse.csc_array(column)), weights, np.ones(1000), centred=True)
+    np.testing.assert_allclose(sparse[1], dense[1], rtol=1e-6)
