@@ -110,7 +110,8 @@ predicted = calibration.predict(spectra.online)[nearest]
 print(
     f"\nThe same calibration during a fermentation, {laboratory.size} laboratory values never used: correlation "
     f"{np.corrcoef(predicted, laboratory)[0, 1]:.2f},\n"
-    f"but off by {np.mean(predicted - laboratory):+.0f} g/L on average (R2 {r2_score(laboratory, predicted):.2f}): its spectra have another background."
+    f"but off by {np.mean(predicted - laboratory):+.0f} g/L on average "
+    f"(R2 {r2_score(laboratory, predicted):.2f}): its spectra have another background."
 )
 
 # The picture

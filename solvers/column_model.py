@@ -10,6 +10,7 @@ from .certificate import equation_coordinates, model_gap, penalty_value
 from .columns import (
     CenteredColumns,
     SparseColumns,
+    append_columns,
     column_axpy,
     correlate_columns,
     gather_normalized,
@@ -21,7 +22,7 @@ from .newton import newton_descent
 
 _REDUCTION = 0.1  # of the gap, by one model: solving it further is lost where the next one differs
 
-_PATIENCE = 44  # epochs before a Newton step is tried
+_PATIENCE = 42  # epochs before a Newton step is tried
 _LARGEST_GRAM = 10_000  # the largest support for which one is
 
 
@@ -51,11 +52,15 @@ class ColumnModel:
 
     Attributes
     ----------
+    first, growth : int
+        The first working set, and how many times the support joins at once: new columns cost next to nothing.
     features : ndarray of shape (m,), int64
         The working set, in the order in which features joined.
     member : ndarray of shape (p,), bool
         Whether a feature is in the working set.
     """
+
+    first, growth = 1000, 4
 
     def __init__(self, X: Any, curvature: np.ndarray, fit_intercept: bool, n_features: int):
         self.X = X
@@ -71,8 +76,9 @@ class ColumnModel:
         self.features = np.concatenate([self.features, new])
         self.member[new] = True
         if isinstance(self.X, SparseColumns):
-            # All anew: the working set's stored entries are few beside those of X.
-            self._columns, self._scale = gather_sparse(self.X, self.features, self.root_weights, self.fit_intercept)
+            joined, scale = gather_sparse(self.X, new, self.root_weights, self.fit_intercept)
+            self._columns = append_columns(self._columns, joined) if self._scale.size else joined
+            self._scale = np.concatenate([self._scale, scale])
             return
         m, total = self._scale.size, self.features.size
         if total > self._columns.shape[1]:
@@ -175,14 +181,13 @@ class ColumnModel:
             column_epochs(columns, scale, coef, residual, penalty, features, everything, 1)
             active = np.flatnonzero(coef)
             anderson = Anderson(active.size)
-            for _ in range(2):
-                anderson.push(coef[active])
-                for _ in range(5):
-                    column_epochs(columns, scale, coef, residual, penalty, features, active, 1)
-                    extrapolated = anderson.push(coef[active])
-                if extrapolated is not None:
-                    replace(active, extrapolated)
-            n_epochs += 11
+            anderson.push(coef[active])
+            for _ in range(5):
+                column_epochs(columns, scale, coef, residual, penalty, features, active, 1)
+                extrapolated = anderson.push(coef[active])
+            if extrapolated is not None:
+                replace(active, extrapolated)
+            n_epochs += 6
             settle()
             current = gap()
             done = current <= target

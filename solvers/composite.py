@@ -16,7 +16,6 @@ from .losses.functions import SMOOTH, curvature, fenchel_young, is_quadratic, lo
 from .penalties.functions import CONJUGATE, SEPARABLE
 
 _MAX_EPOCHS = 1000  # of coordinate descent within one pass
-_FIRST_WORKING_SET = 100
 _PATIENCE = 3
 
 
@@ -259,7 +258,7 @@ class Composite:
         )  # fmt: skip
 
     def _grow(self, distances: np.ndarray, candidates: np.ndarray | None, equations: np.ndarray | None) -> bool:
-        """Let the worst violators join the working set, about as many as the support is large."""
+        """Let the worst violators join the working set, as many as the model can take at little cost."""
         model = self.model()
         if candidates is not None:
             model.grow(candidates[~model.member[candidates]])
@@ -268,7 +267,7 @@ class Composite:
             always |= equations == 2
         wanted = np.flatnonzero(always & ~model.member)
         outside = np.flatnonzero((distances > 0.0) & ~model.member & ~always)
-        size = max(_FIRST_WORKING_SET, np.count_nonzero(self.coef))
+        size = max(model.first, model.growth * np.count_nonzero(self.coef))
         if outside.size > size:
             outside = outside[np.argpartition(-distances[outside], size)[:size]]
         new = np.concatenate([wanted, np.sort(outside)])

@@ -36,11 +36,15 @@ class GramModel:
 
     Attributes
     ----------
+    first, growth : int
+        The first working set, and how many times the support joins at once: new columns cost a matrix product.
     features : ndarray of shape (m,), int64
         The working set, in the order in which features joined.
     member : ndarray of shape (p,), bool
         Whether a feature is in the working set.
     """
+
+    first, growth = 100, 1
 
     def __init__(self, X: Any, curvature: np.ndarray, fit_intercept: bool, n_features: int):
         self.X = X

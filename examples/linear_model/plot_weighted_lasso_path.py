@@ -146,8 +146,8 @@ for name, weights in candidates.items():
 # that they carry nothing. The best model is the mean. Standardising repairs most of it. The lasso that knows the
 # noise has about half the error of the standardised one, or less, with fewer features, and lets less noise
 # through. (So it is for other families of widths, 5 to 41 or 11 to 51 points, and for other folds. With a single
-# filter of 15 points or more the noise weights also choose fewer features, but their error is smaller for some
-# widths and larger for others.)
+# filter of 15 to 51 points the noise weights also choose fewer features, but their error is smaller for some widths
+# and larger for others.)
 #
 # On line
 # -------

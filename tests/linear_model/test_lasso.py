@@ -284,7 +284,7 @@ def test_interruption_keeps_a_certified_model(data, monkeypatch):
             raise KeyboardInterrupt
         return original(self, *arguments)
 
-    monkeypatch.setattr("sparsemodels.solvers.composite._FIRST_WORKING_SET", 3)
+    monkeypatch.setattr("sparsemodels.solvers.gram_model.GramModel.first", 3)
     monkeypatch.setattr(Composite, "_descend", interrupted)
     model = Lasso(1e-3, tol=1e-12)
     with pytest.raises(KeyboardInterrupt):
