@@ -153,10 +153,16 @@ class GramModel:
             # Where a Newton step costs no more than a pass over the data it is worth taking at the end, too: the
             # support polish that takes gaps from the tolerance to rounding. Slopes that must vanish need it always.
             done = current <= target
-            if done and not exact and support**3 > 20 * self.root_weights.size * self.member.size:
+            if done and not exact:
+                if support**3 <= 20 * self.root_weights.size * self.member.size:
+                    before = coef.copy(), slope.copy()
+                    if newton_step(gram, scale, coef, unit_slope, penalty, features):
+                        polished = gap()
+                        if polished <= current:
+                            return polished
+                        coef[:], slope[:] = before  # a step that a kink cut lowers the objective, not always the gap
                 return current
-            polish = newton_step if done and not exact else newton_descent
-            if polish(gram, scale, coef, unit_slope, penalty, features):
+            if newton_descent(gram, scale, coef, unit_slope, penalty, features):
                 current = gap()
             if done or current <= target:
                 return current
