@@ -88,3 +88,27 @@ def equation_coordinates(penalty, features):
         lower, upper = conjugate_domain(penalty, features[k])
         kind[k] = int(lower == 0.0) + int(upper == 0.0)  # without int, NumPy's bools add up to True in plain Python
     return kind
+
+
+@kernel
+def undecided(penalty, coef, slope, reach, member):
+    """The coordinates whose slope may have moved to where it matters.
+
+    A slope known up to `reach` can be left as it is where the coefficient is zero and both ends of its range lie in
+    the subdifferential at zero: wherever it is in between, the coordinate is optimal, and its term of the gap is zero.
+    """
+    chosen = np.empty(coef.size, dtype=np.int64)
+    count = 0
+    for j in range(coef.size):
+        if reach[j] == 0.0:
+            continue
+        if not (
+            coef[j] == 0.0
+            and not member[j]
+            and subdifferential_distance(penalty, 0.0, 0.0, j) == 0.0
+            and subdifferential_distance(penalty, 0.0, slope[j] + reach[j], j) == 0.0
+            and subdifferential_distance(penalty, 0.0, slope[j] - reach[j], j) == 0.0
+        ):
+            chosen[count] = j
+            count += 1
+    return chosen[:count]

@@ -175,6 +175,40 @@ def correlate(X: Any, vector: np.ndarray, out: np.ndarray | None = None) -> np.n
 
 
 @kernel
+def _correlate_some_columns(X, indices, vector, out):
+    for j in indices:
+        out[j] = column_dot(X, j, vector)
+
+
+@kernel
+def _correlate_some_rows(X, indices, vector, out):
+    for j in indices:
+        out[j] = 0.0
+    for i in range(X.shape[0]):
+        scale = vector[i]
+        for j in indices:
+            out[j] += scale * X[i, j]
+
+
+def correlate_some(X: Any, indices: np.ndarray, vector: np.ndarray, out: np.ndarray) -> None:
+    """The inner products of some columns with a vector, written in their places.
+
+    Parameters
+    ----------
+    X : ndarray or SparseColumns of shape (n_rows, n_columns)
+        The design.
+    indices : ndarray of int64
+        Which columns.
+    vector : ndarray of shape (n_rows,), float64
+        The vector.
+    out : ndarray of shape (n_columns,), float64
+        Where to write; entries of other columns stay.
+    """
+    by_rows = not isinstance(X, SparseColumns) and abs(X.strides[0]) > abs(X.strides[1])
+    (_correlate_some_rows if by_rows else _correlate_some_columns)(X, indices, vector, out)
+
+
+@kernel
 def _combine_columns(X, indices, coef, out):
     out[:] = 0.0
     for k in range(indices.size):

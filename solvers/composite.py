@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from .certificate import dual_scale, equation_coordinates, kkt_distances, penalty_gap, penalty_value
+from .certificate import dual_scale, equation_coordinates, kkt_distances, penalty_gap, penalty_value, undecided
 from .column_model import ColumnModel
-from .columns import SparseColumns, combine, correlate, gather_normalized, shape
+from .column_moments import column_moments
+from .columns import SparseColumns, combine, correlate, correlate_some, gather_normalized, shape
 from .generic import require
 from .gram_model import GramModel
 from .losses.functions import SMOOTH, curvature, fenchel_young, is_quadratic, loss_value, negative_gradient
@@ -17,6 +18,7 @@ from .penalties.functions import CONJUGATE, SEPARABLE
 
 _MAX_EPOCHS = 1000  # of coordinate descent within one pass
 _PATIENCE = 3
+_LONG_COLUMN = 100
 
 
 class Solution(NamedTuple):
@@ -91,6 +93,14 @@ class Composite:
             self.coef = np.array(coef, dtype=float)
             self._settle()
         self.slope = correlate(X, self.theta)
+        # Slopes are brought up to date only where they may matter: the dual point has travelled so far in all, and
+        # had so far when each slope was computed.
+        self._travelled = 0.0
+        self._computed_at = np.zeros(self.n_features)
+        self._norms: np.ndarray | None = None
+        # A column of a handful of entries is read sooner than reasoned about.
+        entries = X.data.size if isinstance(X, SparseColumns) else self.n_samples * self.n_features
+        self._lazy = entries > _LONG_COLUMN * self.n_features
 
     def restart(self, coef: np.ndarray | None = None) -> None:
         """Move the current point, to zero by default; the working set stays."""
@@ -98,7 +108,37 @@ class Composite:
             return
         self.coef = np.zeros(self.n_features) if coef is None else np.array(coef, dtype=float)
         self._settle()
+        self.refresh_all()
+
+    def refresh_all(self) -> None:
+        """Bring the slopes of all features up to date."""
         self.slope = correlate(self.X, self.theta)
+        self._computed_at[:] = self._travelled
+
+    def refresh(self, penalty: Any) -> None:
+        r"""Bring the slopes up to date where they may matter to a penalty.
+
+        A slope changes by at most :math:`\|x_j - \bar x_j\| \|\Delta\theta\|`. Most stay far inside of their
+        thresholds, provably, and need no pass over their columns: the dynamic safe rules (Fercoq, Gramfort and
+        Salmon, 2015) turned around, to save work on the certificate instead of dropping features.
+        """
+        if not self._lazy:
+            self.refresh_all()
+            return
+        if self._norms is None:  # on the way, one pass for both
+            ones = np.ones(self.n_samples)
+            _, squares, self.slope = column_moments(self.X, ones, self.theta, centred=self.fit_intercept)
+            self._norms = np.sqrt(squares) * (1.0 + 1e-9)  # beyond the rounding of norms and products
+            self._computed_at[:] = self._travelled
+            return
+        reach = self._norms * (self._travelled - self._computed_at)
+        member = self._model.member if self._model is not None else np.zeros(self.n_features, dtype=bool)
+        chosen = undecided(penalty, self.coef, self.slope, reach, member)
+        if chosen.size > 0.7 * self.n_features:
+            self.refresh_all()
+        else:
+            correlate_some(self.X, chosen, self.theta, self.slope)
+            self._computed_at[chosen] = self._travelled
 
     def _settle(self) -> None:
         """From the coefficients: the linear predictor, the best intercept and the loss' negative gradient."""
@@ -202,6 +242,8 @@ class Composite:
             The best point found and its certificate.
         """
         convex = check_pair(self.loss, penalty)
+        if self._norms is not None:
+            self.refresh(penalty)  # the last penalty may have had wider thresholds
         floor = 1e-30 * float(loss_value(self.loss, np.zeros(self.n_samples)))
         target = max(tol * self.null_objective, floor)
         equations = equation_coordinates(penalty, self.features) if convex else None
@@ -281,7 +323,7 @@ class Composite:
         features = model.features
         old = self.coef[features]
         new, slope = old.copy(), self.slope[features]
-        root = model.root_weights
+        root, theta = model.root_weights, self.theta
         residual = np.divide(self.theta, root, out=np.zeros_like(root), where=root > 0.0)
         model.solve(penalty, new, slope, residual, target, _MAX_EPOCHS)
         exact = is_quadratic(self.loss)
@@ -296,7 +338,8 @@ class Composite:
                 break
             step *= 0.5
             self.intercept = intercept
-        self.slope = correlate(self.X, self.theta)
+        self._travelled += float(np.linalg.norm(self.theta - theta))
+        self.refresh(penalty)
 
 
 def check_pair(loss: Any, penalty: Any) -> bool:

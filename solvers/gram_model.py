@@ -54,7 +54,8 @@ class GramModel:
         self.member = np.zeros(n_features, dtype=bool)
         small = curvature.size * n_features <= _SMALL
         self.dtype: Any = np.float64 if small else np.float32
-        self._allocate(min(128, n_features))
+        # Memory that is not touched is not there yet: room for many columns costs nothing, moving them does.
+        self._allocate(min(1024, n_features))
 
     def _allocate(self, capacity: int) -> None:
         m, n = self.features.size, self.root_weights.size
@@ -71,7 +72,7 @@ class GramModel:
         """Let features join the working set; costs one matrix product of old and new columns."""
         m, total = self.features.size, self.features.size + new.size
         if total > self._scale.size:
-            self._allocate(max(total, min(3 * self._scale.size // 2, self.member.size)))
+            self._allocate(max(total, min(2 * self._scale.size, self.member.size)))
         joined = self._columns[:, m:total]
         gather_normalized(self.X, new, self.root_weights, self.fit_intercept, joined, self._scale[m:total])
         if m:

@@ -90,6 +90,7 @@ def alpha_max(problem: Composite, penalty: Any, *, tol: float = 1e-10) -> float:
     distances = np.empty(problem.n_features)
     if kkt_distances(excluded, problem.coef, problem.slope, problem.features, distances) > 0.0:
         problem.solve(excluded, tol=tol)
+        problem.refresh_all()
     free = problem.coef != 0.0
     slope = np.where(free, 0.0, problem.slope)
     # A few units in the last place up: at this level the thresholds must not round to below the slopes.
