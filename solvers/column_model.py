@@ -52,15 +52,11 @@ class ColumnModel:
 
     Attributes
     ----------
-    first, growth : int
-        The first working set, and how many times the support joins at once: new columns cost next to nothing.
     features : ndarray of shape (m,), int64
         The working set, in the order in which features joined.
     member : ndarray of shape (p,), bool
         Whether a feature is in the working set.
     """
-
-    first, growth = 1000, 4
 
     def __init__(self, X: Any, curvature: np.ndarray, fit_intercept: bool, n_features: int):
         self.X = X
@@ -70,6 +66,10 @@ class ColumnModel:
         self.member = np.zeros(n_features, dtype=bool)
         self._columns: Any = np.empty((curvature.size, 0), order="F")
         self._scale = np.empty(0)
+
+    def room(self, support: int) -> int:
+        """How many features may join at once, given the size of the support; columns that stay zero cost little."""
+        return max(1000, 4 * support)
 
     def grow(self, new: np.ndarray) -> None:
         """Let features join the working set; copies their columns."""

@@ -249,7 +249,7 @@ def combine(X: Any, indices: np.ndarray, coef: np.ndarray) -> np.ndarray:
     return out
 
 
-@kernel
+@kernel(fastmath=_REDUCTION)
 def _gather_normalized(X, features, root_weights, centered, work, out, scale):
     n = root_weights.size
     total = 0.0

@@ -309,7 +309,7 @@ class Composite:
             always |= equations == 2
         wanted = np.flatnonzero(always & ~model.member)
         outside = np.flatnonzero((distances > 0.0) & ~model.member & ~always)
-        size = max(model.first, model.growth * np.count_nonzero(self.coef))
+        size = model.room(np.count_nonzero(self.coef))
         if outside.size > size:
             outside = outside[np.argpartition(-distances[outside], size)[:size]]
         new = np.concatenate([wanted, np.sort(outside)])

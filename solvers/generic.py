@@ -56,7 +56,8 @@ def generic(stub: Callable) -> Any:
             given = ", ".join(inspect.signature(implementation).parameters)
             if given != names:
                 raise TypeError(
-                    f"an implementation of {stub.__name__} takes the parameters ({names}), got ({given}) for {cls.__name__}"
+                    f"an implementation of {stub.__name__} takes the parameters ({names}), "
+                    f"got ({given}) for {cls.__name__}"
                 )
             python_register(cls, implementation)
             # The typer needs the stub's own parameter names: Numba matches them.

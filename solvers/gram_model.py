@@ -9,6 +9,7 @@ from .columns import gather_normalized
 from .coordinate_descent import gram_epochs
 from .newton import newton_descent, newton_step
 
+_PASS = 16  # multiply-adds of a matrix product in the time of reading one number from memory
 _REDUCTION = 0.1  # of the gap, by one model: solving it further is lost where the next one differs
 # Below so many entries of X the work is in the calls, not in the numbers: single precision would save nothing.
 _SMALL = 1_000_000
@@ -18,10 +19,10 @@ class GramModel:
     """A weighted least-squares model on a working set that only grows.
 
     The columns are centred (with an intercept), scaled to unit norm and copied, contiguous, in single precision
-    unless the problem is small; their Gram matrix H is the model's Hessian. Single precision halves the cost of the products and of every pass of
-    coordinate descent, and costs no accuracy: the driver starts each model from a slope that is exact in double
-    precision, so that a sequence of models is an iterative refinement. Where H is too ill-conditioned for that,
-    :meth:`promote` turns to double precision.
+    unless the problem is small; their Gram matrix H is the model's Hessian. Single precision halves the cost of the
+    products and of every epoch of coordinate descent, and costs no accuracy: the driver starts each model from a
+    slope that is exact in double precision, so that a sequence of models is an iterative refinement. Where H is too
+    ill-conditioned for that, :meth:`promote` turns to double precision.
 
     Parameters
     ----------
@@ -36,15 +37,13 @@ class GramModel:
 
     Attributes
     ----------
-    first, growth : int
-        The first working set, and how many times the support joins at once: new columns cost a matrix product.
     features : ndarray of shape (m,), int64
         The working set, in the order in which features joined.
     member : ndarray of shape (p,), bool
         Whether a feature is in the working set.
     """
 
-    first, growth = 100, 1
+    first = 100
 
     def __init__(self, X: Any, curvature: np.ndarray, fit_intercept: bool, n_features: int):
         self.X = X
@@ -67,6 +66,15 @@ class GramModel:
             gram[:m, :m] = self._gram[:m, :m]
             scale[:m] = self._scale[:m]
         self._columns, self._gram, self._scale = columns, gram, scale
+
+    def room(self, support: int) -> int:
+        """How many features may join at once, given the size of the support.
+
+        About as many as it has, or as many as cost no more than the pass over the data that the next choice costs
+        (k new columns cost n m k fast operations, a pass reads n p numbers), but always enough to finish soon.
+        """
+        balanced = _PASS * self.member.size // max(self.features.size, 1)
+        return max(min(max(self.first, support), balanced), support // 2, 10)
 
     def grow(self, new: np.ndarray) -> None:
         """Let features join the working set; costs one matrix product of old and new columns."""

@@ -38,7 +38,8 @@ def feature_vector(name: str, values: Any, n_features: int, default: float) -> n
         vector = np.full(n_features, float(vector))
     if vector.shape != (n_features,):
         raise ValueError(
-            f"{name} must be a number or have one entry for each of the {n_features} features, got shape {vector.shape}."
+            f"{name} must be a number or have one entry for each of the {n_features} features, "
+            f"got shape {vector.shape}."
         )
     if np.isnan(vector).any():
         raise ValueError(f"{name} must not contain NaN, got NaN at feature {int(np.flatnonzero(np.isnan(vector))[0])}.")

@@ -56,13 +56,13 @@ def random_problem(seed):
         slopes = np.abs(X.T @ (s * centred)) / (l1_ratio * penalty_weights)
     scale = np.nanmax(np.where(np.isfinite(slopes), slopes, 0.0), initial=0.0)
     alpha = float(scale * rng.choice([1.5, 1.0, 0.5, 0.1, 0.01])) or 0.1
-    parameters = dict(
-        alpha=alpha,
-        l1_ratio=l1_ratio,
-        penalty_weights=penalty_weights,
-        bounds=(lower, upper),
-        fit_intercept=fit_intercept,
-    )
+    parameters = {
+        "alpha": alpha,
+        "l1_ratio": l1_ratio,
+        "penalty_weights": penalty_weights,
+        "bounds": (lower, upper),
+        "fit_intercept": fit_intercept,
+    }
     return X, y, weights, parameters
 
 
