@@ -167,9 +167,11 @@ def absolute_gains(
     all_columns : bool
         Whether every score is wanted. If not, a column outside the support that cannot beat the best one
         scores zero.
-    values, ratios, masses : ndarray of shape (n_rows + 1,), float64
+    values : ndarray of shape (n_rows + 1,), float64
         Overwritten.
     rows : ndarray of shape (n_rows + 1,), int64
+        Overwritten.
+    ratios, masses : ndarray of shape (n_rows + 1,), float64
         Overwritten.
     out : ndarray of shape (n_columns,)
         The scores.

@@ -1,9 +1,11 @@
 """Certificates of composite problems: the duality gap and the KKT residual, written as sums of non-negative terms."""
 
+from typing import Any
+
 import numpy as np
 
 from .kernel import kernel
-from .penalties.functions import conjugate, conjugate_domain, subdifferential_distance, value
+from .penalties.functions import CONJUGATE, conjugate, conjugate_domain, subdifferential_distance, value
 
 
 @kernel
@@ -58,6 +60,25 @@ def model_gap(penalty, coef, slope, scale, features, loss_norm):
         elif v * c < lower:
             c = lower / v
     return charge + 0.5 * (1.0 - c) ** 2 * loss_norm + penalty_gap(penalty, coef, slope, features, c)
+
+
+@kernel
+def stationarity(penalty, coef, slope, scale, features, loss_norm):
+    r"""What one step of each coordinate could gain, :math:`\sum_j d_j^2 / (2 \|x_j\|^2)`, from its KKT distance d.
+
+    It stands in for :func:`model_gap` where a penalty has no conjugate.
+    """
+    total = 0.0
+    for k in range(coef.size):
+        if scale[k] > 0.0:
+            distance = subdifferential_distance(penalty, coef[k], slope[k], features[k])
+            total += 0.5 * (distance / scale[k]) ** 2
+    return total
+
+
+def has_conjugate(penalty: Any) -> bool:
+    """Whether a penalty registered its conjugate side, so that there is a duality gap."""
+    return all(type(penalty) in function.registry for function in CONJUGATE.values())
 
 
 @kernel

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from .anderson import Anderson
-from .certificate import equation_coordinates, model_gap, penalty_value
+from .certificate import equation_coordinates, has_conjugate, model_gap, penalty_value, stationarity
 from .columns import (
     CenteredColumns,
     SparseColumns,
@@ -120,6 +120,8 @@ class ColumnModel:
     ) -> float:
         """Minimise the model plus the penalty over the working set, to a duality gap of the model.
 
+        Without a conjugate of the penalty, the gap is what one step of each coordinate could still gain.
+
         One epoch over the working set, then epochs over the support with Anderson extrapolation; if that is slow,
         Newton steps on the support.
 
@@ -147,6 +149,9 @@ class ColumnModel:
         everything = np.arange(features.size)
         centered = isinstance(columns, CenteredColumns)
 
+        convex = has_conjugate(penalty)
+        measure = model_gap if convex else stationarity
+
         def settle() -> None:
             """Bring the residual's part along the centring direction back into it."""
             if centered:
@@ -156,7 +161,7 @@ class ColumnModel:
         def gap() -> float:
             correlate_columns(columns, residual, slope)
             np.multiply(slope, scale, out=slope)
-            return model_gap(penalty, coef, slope, scale, features, residual @ residual)
+            return measure(penalty, coef, slope, scale, features, residual @ residual)
 
         def replace(active: np.ndarray, new: np.ndarray) -> bool:
             """Move to new coefficients if that lowers the objective."""
@@ -174,8 +179,8 @@ class ColumnModel:
             coef[active], residual[:] = new, trial
             return True
 
-        exact = equation_coordinates(penalty, features).any()
-        target = max(target, _REDUCTION * gap())
+        exact = convex and equation_coordinates(penalty, features).any()
+        target = max(target, (_REDUCTION if convex else _REDUCTION**3) * gap())
         n_epochs = 0
         while True:
             column_epochs(columns, scale, coef, residual, penalty, features, everything, 1)

@@ -7,14 +7,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from .certificate import dual_scale, equation_coordinates, kkt_distances, penalty_gap, penalty_value, undecided
+from .certificate import (
+    dual_scale,
+    equation_coordinates,
+    has_conjugate,
+    kkt_distances,
+    penalty_gap,
+    penalty_value,
+    undecided,
+)
 from .column_model import ColumnModel
 from .column_moments import column_moments
 from .columns import SparseColumns, combine, correlate, correlate_some, gather_normalized, shape
 from .generic import require
 from .gram_model import GramModel
 from .losses.functions import SMOOTH, curvature, fenchel_young, is_quadratic, loss_value, negative_gradient
-from .penalties.functions import CONJUGATE, SEPARABLE
+from .penalties.functions import SEPARABLE
 
 _MAX_EPOCHS = 1000  # of coordinate descent within one pass
 _PATIENCE = 3
@@ -163,7 +171,7 @@ class Composite:
         """The objective at the current point."""
         return float(loss_value(self.loss, self.predictor)) + penalty_value(penalty, self.coef, self.features)
 
-    def _dual_point(self, penalty: Any, equations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _dual_point(self, penalty: Any, equations: Any) -> tuple[np.ndarray, np.ndarray]:
         """A dual direction and its slopes, orthogonal to the columns whose slope must vanish.
 
         These are the unpenalised columns, and those that a penalty without an L1 part keeps inside of a half-line:
@@ -288,11 +296,12 @@ class Composite:
                     if not self._model.promote():
                         status = "stalled"
                         break
-                self._descend(penalty, 0.3 * target)
+                self._descend(penalty, 0.3 * target if convex else 0.0)
         except KeyboardInterrupt:
             if best is None:
                 raise
             status = "interrupted"
+        assert best is not None  # max_iter >= 1
         coef, intercept, value, gap, kkt, proof, n_iter = best
         return Solution(
             coef, intercept, value, float(gap), float(kkt), proof, self.null_objective, n_iter,
@@ -327,7 +336,7 @@ class Composite:
         residual = np.divide(self.theta, root, out=np.zeros_like(root), where=root > 0.0)
         model.solve(penalty, new, slope, residual, target, _MAX_EPOCHS)
         exact = is_quadratic(self.loss)
-        before = None if exact else self.objective(penalty)
+        before = np.inf if exact else self.objective(penalty)
         intercept = self.intercept
         step = 1.0
         while True:
@@ -362,4 +371,4 @@ def check_pair(loss: Any, penalty: Any) -> bool:
     """
     require(loss, SMOOTH, "the loss")
     require(penalty, SEPARABLE, "the penalty")
-    return type(loss) in fenchel_young.registry and all(type(penalty) in f.registry for f in CONJUGATE.values())
+    return type(loss) in fenchel_young.registry and has_conjugate(penalty)

@@ -104,8 +104,10 @@ def choose_level(losses: np.ndarray) -> tuple[int, int]:
 
     Returns
     -------
-    best, one_standard_error : int
-        Indices of the two levels.
+    best : int
+        The index of the level with the smallest mean.
+    one_standard_error : int
+        The index of the sparsest level within one standard error of it.
 
     References
     ----------

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .certificate import equation_coordinates, model_gap
+from .certificate import equation_coordinates, has_conjugate, model_gap, stationarity
 from .columns import gather_normalized
 from .coordinate_descent import gram_epochs
 from .newton import newton_descent, newton_step
@@ -54,6 +54,9 @@ class GramModel:
         small = curvature.size * n_features <= _SMALL
         self.dtype: Any = np.float64 if small else np.float32
         # Memory that is not touched is not there yet: room for many columns costs nothing, moving them does.
+        self._columns: np.ndarray
+        self._gram: np.ndarray
+        self._scale: np.ndarray
         self._allocate(min(1024, n_features))
 
     def _allocate(self, capacity: int) -> None:
@@ -112,6 +115,8 @@ class GramModel:
     ) -> float:
         """Minimise the model plus the penalty over the working set, to a duality gap of the model.
 
+        Without a conjugate of the penalty, the gap is what one step of each coordinate could still gain.
+
         Coordinate descent finds the signs, Newton steps on the support find the values: epochs are spent until they
         have cost as much as one Newton step, then one is taken.
 
@@ -141,17 +146,20 @@ class GramModel:
         # The slope of a constant column is rounding, and it has no length to measure it by.
         unit_slope = np.where(scale > 0.0, slope / divisor, 0.0)
 
+        convex = has_conjugate(penalty)
+        measure = model_gap if convex else stationarity
+
         def gap() -> float:
             np.multiply(unit_slope, divisor, out=slope)
             # ||r - B d||^2 without forming it: the change d times the sum of the slopes before and after.
             norm = max(start_norm - (coef - start_coef) @ (start_slope + slope), 0.0)
-            return model_gap(penalty, coef, slope, scale, features, norm)
+            return measure(penalty, coef, slope, scale, features, norm)
 
-        exact = equation_coordinates(penalty, features).any()
-        target = max(target, _REDUCTION * gap())
+        exact = convex and equation_coordinates(penalty, features).any()
+        target = max(target, (_REDUCTION if convex else _REDUCTION**3) * gap())
         n_epochs = 0
         while True:
-            support = np.count_nonzero(coef)
+            support = int(np.count_nonzero(coef))
             # A Newton step costs about support^3 / 3 fast operations, an epoch support * m slow ones.
             batch = int(min(max(4, support * support // (15 * features.size)), 50))
             moved = gram_epochs(gram, scale, coef, unit_slope, penalty, features, batch)

@@ -181,12 +181,13 @@ def greedy_pursuit(
     n_rows, n_columns = shape(X)
     y = np.asarray(y, dtype=np.float64)
     weights = np.ones(n_rows) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    state: Any
     if loss == "absolute":
         state = AbsoluteRefit(X, y, weights, fit_intercept)
     else:
         state = EuclideanRefit(X, y, weights, fit_intercept, loss == "squared")
     pw = np.ones(n_columns) if penalty_weights is None else np.asarray(penalty_weights, dtype=np.float64)
-    rule = RULES[loss, penalty](penalties(penalty, alpha, pw, state.column_norms, normalize))
+    rule: Any = RULES[loss, penalty](penalties(penalty, alpha, pw, state.column_norms, normalize))
     state.usable &= np.isfinite(rule.penalty)
 
     coef, gains = np.zeros((2, n_columns))

@@ -168,13 +168,16 @@ def newton_descent(
     """Newton steps until one is not cut: the minimum over a support that only shrinks.
 
     Every cut takes a coordinate to its kink, where it stays, so the steps are few and end at the minimum over a face;
-    the idea of the inner loop of Lawson and Hanson (1974) for non-negative least squares. Parameters are those of
-    :func:`newton_step`, as is what is updated.
+    the idea of the inner loop of Lawson and Hanson (1974) for non-negative least squares.
 
     Parameters
     ----------
-    gram, scale, coef, slope, penalty, features
-        As for :func:`newton_step`.
+    gram, scale, coef, slope : ndarray
+        As for :func:`newton_step`; the last two are updated in place.
+    penalty : NamedTuple
+        The penalty's record.
+    features : ndarray of shape (m,), int64
+        The penalty's index of each coordinate.
 
     Returns
     -------
@@ -182,7 +185,7 @@ def newton_descent(
         Whether the coefficients moved.
     """
     moved = False
-    for _ in range(max(2, _CUTS // max(np.count_nonzero(coef), 1))):
+    for _ in range(max(2, _CUTS // max(int(np.count_nonzero(coef)), 1))):
         outcome = newton_step(gram, scale, coef, slope, penalty, features)
         moved |= outcome != STILL
         if outcome != CUT:

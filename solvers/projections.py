@@ -246,8 +246,9 @@ def _project_rows_on_weighted_l1(x, radius, weights, members, out):
 
 
 def project_l1_ball(x: np.ndarray, radius: float = 1.0, weights: np.ndarray | None = None) -> np.ndarray:
-    r"""Onto the L1 ball: :math:`P(x)_j = \mathrm{sign}(x_j) \max(|x_j| - \tau \omega_j, 0)`, with the smallest
-    :math:`\tau \ge 0` for which :math:`\sum_j \omega_j |P(x)_j| \le r`.
+    r"""Onto the L1 ball: :math:`P(x)_j = \mathrm{sign}(x_j) \max(|x_j| - \tau \omega_j, 0)`.
+
+    Here :math:`\tau \ge 0` is the smallest number for which :math:`\sum_j \omega_j |P(x)_j| \le r`.
 
     Parameters
     ----------

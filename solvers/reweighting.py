@@ -109,9 +109,9 @@ class AdaptiveSolver:
         original = _l1(penalty)
         self.weights, stage, n_iter = original.weights, penalty, 0
         for k in range(self.n_reweights + 1):
-            if self._starts[k] is not None:
-                excluded = np.isinf(self.weights)
-                problem.restart(np.where(excluded, 0.0, self._starts[k]))
+            start = self._starts[k]
+            if start is not None:
+                problem.restart(np.where(np.isinf(self.weights), 0.0, start))
             # The weights amplify what a stage left open, so all but the last are solved to near rounding.
             stage_tol = tol if k == self.n_reweights else max(_PILOT * tol, _ROUNDING)
             solution = problem.solve(stage, tol=stage_tol, deadline=deadline, candidates=candidates, **options)

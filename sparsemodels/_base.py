@@ -55,7 +55,7 @@ __all__ = [
 
 
 class BaseEstimator(_SklearnEstimator):
-    """scikit-learn's base with the version stamp of this package in every pickle."""
+    """The base of scikit-learn with the version stamp of this package in every pickle."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_sparsemodels_version": __version__}

@@ -85,7 +85,7 @@ class CoefficientPathDisplay:
         drawable = alphas > 0  # the axis is logarithmic
         self.alphas = alphas[drawable]
         self.coefs = coefs[:, drawable]
-        self.alpha_max = float(alpha_max) if _is_scale(alpha_max) else float(alphas.max())
+        self.alpha_max = float(alpha_max) if alpha_max is not None and _is_scale(alpha_max) else float(alphas.max())
         self.chosen_alpha = chosen_alpha
         self.feature_names = feature_names
         self.chosen_label = chosen_label

@@ -107,7 +107,7 @@ class CrossValidationDisplay:
         self.error_path = error_path[usable]
         self.kind = kind
         self.error_name = error_name
-        self.level_max = float(level_max) if _is_scale(level_max) else float(levels.max())
+        self.level_max = float(level_max) if level_max is not None and _is_scale(level_max) else float(levels.max())
         self.n_nonzero = None if n_nonzero is None else np.asarray(n_nonzero)[usable]
         self.mean = self.error_path.mean(axis=1)
         n_folds = self.error_path.shape[1]
