@@ -18,11 +18,12 @@ from .certificate import (
 )
 from .column_model import ColumnModel
 from .column_moments import column_moments
-from .columns import SparseColumns, combine, correlate, correlate_some, gather_normalized, shape
+from .columns import SparseColumns, combine, correlate, correlate_some, shape
 from .generic import require
 from .gram_model import GramModel
 from .losses.functions import SMOOTH, curvature, fenchel_young, is_quadratic, loss_value, negative_gradient
 from .penalties.functions import SEPARABLE
+from .unit_columns import gather_normalized
 
 _MAX_EPOCHS = 1000  # of coordinate descent within one pass
 _PATIENCE = 3

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from .certificate import equation_coordinates, has_conjugate, model_gap, stationarity
-from .columns import gather_normalized
 from .coordinate_descent import gram_epochs
 from .newton import newton_descent, newton_step
+from .unit_columns import gather_normalized
 
 _PASS = 16  # multiply-adds of a matrix product in the time of reading one number from memory
 _REDUCTION = 0.1  # of the gap, by one model: solving it further is lost where the next one differs

@@ -11,11 +11,11 @@ from sparsemodels.solvers.columns import (
     column_dot,
     combine,
     correlate,
-    gather_normalized,
-    gather_sparse,
+    correlate_some,
     shape,
 )
 from sparsemodels.solvers.kernel import kernel
+from sparsemodels.solvers.unit_columns import append_columns, gather_normalized, gather_sparse
 
 N, P = 23, 7
 
@@ -213,3 +213,26 @@ def test_a_constant_column_is_zero_once_centred(constant):
         _, scale = gather_sparse(as_columns(scipy.sparse.csc_array(X)), np.arange(2), np.sqrt(weights), True)
         assert scale[0] == 0.0
         assert scale[1] > 1.0
+
+
+@pytest.mark.parametrize("layout", ["F", "C", "csc"])
+def test_some_products_leave_the_others_alone(layout):
+    X, vector = dense(), np.random.default_rng(1).standard_normal(N)
+    design = as_columns(scipy.sparse.csc_array(X)) if layout == "csc" else np.array(X, order=layout)
+    out = np.full(P, 7.0)
+    correlate_some(design, np.array([4, 1]), vector, out)
+    expected = np.full(P, 7.0)
+    expected[[4, 1]] = X[:, [4, 1]].T @ vector
+    np.testing.assert_allclose(out, expected, atol=1e-14)
+
+
+def test_appended_columns_are_those_gathered_at_once():
+    design = as_columns(scipy.sparse.csc_array(dense()))
+    root = np.sqrt(np.random.default_rng(2).uniform(0.5, 1.5, N))
+    whole, scale = gather_sparse(design, np.array([5, 0, 3, 6]), root, True)
+    first, second = (gather_sparse(design, np.array(part), root, True) for part in ([5, 0], [3, 6]))
+    joined = append_columns(first[0], second[0])
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(joined.columns, name), getattr(whole.columns, name))
+    np.testing.assert_array_equal(joined.means, whole.means)
+    np.testing.assert_array_equal(np.concatenate([first[1], second[1]]), scale)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from sparsemodels.solvers.columns import as_columns, gather_normalized, gather_sparse
+from sparsemodels.solvers.columns import as_columns
 from sparsemodels.solvers.coordinate_descent import column_epochs, gram_epochs
 from sparsemodels.solvers.penalties import L1, Box, ElasticNet, subdifferential_distance, value
+from sparsemodels.solvers.unit_columns import gather_normalized, gather_sparse
 
 N, P = 30, 9
 FEATURES = np.array([8, 0, 3, 5, 1], dtype=np.int64)  # the working set, in the order in which features joined
