@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 
-_REQUIRED = ("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "joblib", "array-api-compat")
+_REQUIRED = ("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "joblib", "threadpoolctl", "array-api-compat")
 _EXTRAS = (
     "matplotlib",
     "cvxpy",

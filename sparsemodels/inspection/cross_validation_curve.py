@@ -70,6 +70,15 @@ class CrossValidationDisplay:
     ----------
     L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression Trees", 1984, section
     3.4.3, for the rule of one standard error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsemodels.inspection import CrossValidationDisplay
+    >>> errors = np.array([[4.0, 5.0], [1.0, 2.0], [2.0, 2.0]])
+    >>> display = CrossValidationDisplay(np.array([1.0, 0.5, 0.1]), errors).plot()
+    >>> display.line_.get_ydata().tolist()
+    [4.5, 1.5, 2.0]
     """
 
     def __init__(

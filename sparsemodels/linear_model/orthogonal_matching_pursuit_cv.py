@@ -65,7 +65,7 @@ class OrthogonalMatchingPursuitCV(GreedyRegressor):
     error_path_ : ndarray of shape (n_alphas, max_iter + 1, n_folds)
         The errors on the test parts: mean squared errors, or mean absolute errors for the absolute loss;
         weighted by the sample weights; NaN for a fold whose test part has no weight.
-    coef_, intercept_, support_, n_iter_, objective_, objective_path_, loss_path_, max_gain_, kkt_, status_
+    coef_, intercept_, support_, n_iter_, objective_, objective_path_, loss_path_, max_gain_, kkt_, status_ :
         Of the refit; see :class:`OrthogonalMatchingPursuit`.
     n_features_in_ : int
         The number of features seen in `fit`.
