@@ -107,7 +107,7 @@ def write_included(name, text):
 TABLES = sorted((HERE.parent / "benchmarks" / "results").glob("*.rst"))
 write_included(
     "benchmark_tables.txt",
-    "\n".join(f".. include:: ../../benchmarks/results/{file.name}\n" for file in TABLES)
+    "\n".join(f".. include:: ../benchmarks/results/{file.name}\n" for file in TABLES)
     or "No results have been recorded in this checkout.\n",
 )
 PICTURE = """\

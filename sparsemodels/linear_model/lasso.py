@@ -65,7 +65,7 @@ class Lasso(CompositeRegressor):
         "converged", "max_iter", "stalled", "time_limit", "interrupted" or "stopped" (by a callback).
     n_features_in_ : int
         The number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if `X` had string names.
 
     Raises

@@ -102,8 +102,7 @@ class OrthogonalMatchingPursuit(GreedyRegressor):
         The loss, with sample weights :math:`s_i` (ones by default, and never normalised):
 
         - "squared": :math:`F(r) = \sum_i s_i r_i^2`;
-        - "sqrt": its square root, :math:`(\sum_i s_i r_i^2)^{1/2}`. With "l1" the best `alpha` does not
-        depend on
+        - "sqrt": its square root, :math:`(\sum_i s_i r_i^2)^{1/2}`. With "l1" the best `alpha` does not depend on
           the noise level;
         - "absolute": :math:`F(r) = \sum_i s_i |r_i|`, which withstands gross errors in some of the targets.
     penalty : {"l0", "l1"}, default="l0"
@@ -132,7 +131,7 @@ class OrthogonalMatchingPursuit(GreedyRegressor):
         The coefficients.
     intercept_ : float
         The intercept.
-    support_ : ndarray of shape (n_iter_,)
+    support_ : ndarray of shape (`n_iter_`,)
         The selected features, in the order of selection.
     n_iter_ : int
         The number of rounds, which is the number of selected features.
@@ -140,7 +139,7 @@ class OrthogonalMatchingPursuit(GreedyRegressor):
         The largest number of features that could have been selected.
     objective_ : float
         The objective G at the solution.
-    objective_path_, loss_path_ : ndarray of shape (n_iter_ + 1,)
+    objective_path_, loss_path_ : ndarray of shape (`n_iter_` + 1,)
         The objective and the loss after each round, from the empty support on.
     max_gain_ : float
         A certificate of the selection: the largest decrease of the objective that the coefficient of one more
@@ -155,7 +154,7 @@ class OrthogonalMatchingPursuit(GreedyRegressor):
         "dependent" (only features remain that depend linearly on the selected ones).
     n_features_in_ : int
         The number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if `X` had names that are all strings.
 
     See Also

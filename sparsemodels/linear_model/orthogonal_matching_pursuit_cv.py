@@ -69,7 +69,7 @@ class OrthogonalMatchingPursuitCV(GreedyRegressor):
         Of the refit; see :class:`OrthogonalMatchingPursuit`.
     n_features_in_ : int
         The number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if `X` had names that are all strings.
 
     See Also
