@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ class _Cache(FunctionCache):
         # Numba looks only at the file of the outermost function: a changed `prox` in another file would be
         # served stale (numba#1833). The digest of all sources makes the index void instead.
         self._cache_file._source_stamp = (self._cache_file._source_stamp, _digest())
+        # Numba unpickles an index before it looks at the stamp: after an upgrade that moved or dropped a record
+        # class, the old index cannot be read. It is void anyway.
+        read_index = self._cache_file._load_index
+
+        def load_index():
+            try:
+                return read_index()
+            except (AttributeError, ImportError, pickle.UnpicklingError, EOFError):
+                return {}
+
+        self._cache_file._load_index = load_index
 
     def load_overload(self, sig, target_context):
         return super().load_overload(sig, target_context) if _ours(sig) else None

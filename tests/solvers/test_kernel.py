@@ -134,6 +134,14 @@ def test_change_in_another_file_voids_the_cache(tree):
     assert tree.python("-c", CALL) == "33.0 1"
 
 
+def test_record_class_that_an_upgrade_renamed(tree):
+    # Numba unpickles the whole index, old signatures with their classes included, before it compares stamps.
+    assert tree.python("-c", CALL) == "27.0 0"
+    (tree.root / "solvers/shrink.py").write_text(SHRINK.replace("Absolute", "Renamed"))
+    assert tree.python("-c", CALL.replace("Absolute", "Renamed")) == "27.0 0"
+    assert tree.python("-c", CALL.replace("Absolute", "Renamed")) == "27.0 1"
+
+
 def test_read_only_install_without_a_writable_home(tree):
     # A file where Numba wants a directory refuses root, too, unlike permissions.
     (tree.root / "solvers/__pycache__").write_text("")
