@@ -1,48 +1,16 @@
-"""Certificates of composite problems: the duality gap and the KKT residual, written as sums of non-negative terms."""
+"""Certificates of a quadratic model on a working set, and which slopes a certificate needs."""
 
 from typing import Any
 
 import numpy as np
 
 from .kernel import kernel
-from .penalties.functions import CONJUGATE, conjugate, conjugate_domain, subdifferential_distance, value
+from .penalties.functions import conjugate_domain, subdifferential_distance
+from .penalties.vector_functions import dual_scale, kkt_distances, penalty_gap, separable_penalty_gap, structure
 
 
 @kernel
-def dual_scale(penalty, slope, features):
-    """The largest factor c <= 1 for which every conjugate :math:`p_j^*(c v_j)` is finite."""
-    scale = 1.0
-    for k in range(slope.size):
-        lower, upper = conjugate_domain(penalty, features[k])
-        v = slope[k]
-        if v * scale > upper:
-            scale = upper / v
-        elif v * scale < lower:
-            scale = lower / v
-    return scale
-
-
-@kernel
-def penalty_gap(penalty, coef, slope, features, scale):
-    r"""The penalty's part of the duality gap, :math:`\sum_j p_j(w_j) + p_j^*(c v_j) - c v_j w_j \ge 0`.
-
-    Every term is a Fenchel-Young loss, so the sum is accurate relative to the gap itself and not only relative to
-    the objective: gaps far below 1e-16 of the objective still mean what they say.
-    """
-    total = 0.0
-    for k in range(coef.size):
-        j = features[k]
-        lower, upper = conjugate_domain(penalty, j)
-        v = min(max(scale * slope[k], lower), upper)  # rounding of c must not make the dual point infeasible
-        term = conjugate(penalty, v, j)
-        if coef[k] != 0.0:
-            term += value(penalty, coef[k], j) - v * coef[k]
-        total += max(term, 0.0)
-    return total
-
-
-@kernel
-def model_gap(penalty, coef, slope, scale, features, loss_norm):
+def separable_model_gap(penalty, coef, slope, scale, features, loss_norm):
     r"""The duality gap of a quadratic model on its working set: a stopping test, not a certificate.
 
     Slopes that must vanish do so only up to rounding, and no multiple but zero of such a dual point is feasible. Here
@@ -59,11 +27,21 @@ def model_gap(penalty, coef, slope, scale, features, loss_norm):
             c = upper / v
         elif v * c < lower:
             c = lower / v
-    return charge + 0.5 * (1.0 - c) ** 2 * loss_norm + penalty_gap(penalty, coef, slope, features, c)
+    return charge + 0.5 * (1.0 - c) ** 2 * loss_norm + separable_penalty_gap(penalty, coef, slope, features, c)
+
+
+def model_gap(
+    penalty: Any, coef: np.ndarray, slope: np.ndarray, scale: np.ndarray, features: np.ndarray, loss_norm: float
+) -> float:
+    """The duality gap of a quadratic model on its working set, for any convex penalty: a stopping test."""
+    if structure(penalty) == "separable":
+        return separable_model_gap(penalty, coef, slope, scale, features, loss_norm)
+    c = dual_scale(penalty, slope, features)
+    return 0.5 * (1.0 - c) ** 2 * loss_norm + penalty_gap(penalty, coef, slope, features, c)
 
 
 @kernel
-def stationarity(penalty, coef, slope, scale, features, loss_norm):
+def separable_stationarity(penalty, coef, slope, scale, features, loss_norm):
     r"""What one step of each coordinate could gain, :math:`\sum_j d_j^2 / (2 \|x_j\|^2)`, from its KKT distance d.
 
     It stands in for :func:`model_gap` where a penalty has no conjugate.
@@ -76,39 +54,15 @@ def stationarity(penalty, coef, slope, scale, features, loss_norm):
     return total
 
 
-def has_conjugate(penalty: Any) -> bool:
-    """Whether a penalty registered its conjugate side, so that there is a duality gap."""
-    return all(type(penalty) in function.registry for function in CONJUGATE.values())
-
-
-@kernel
-def kkt_distances(penalty, coef, slope, features, out):
-    """The distance of each slope to its subdifferential, and the largest of them."""
-    largest = 0.0
-    for k in range(coef.size):
-        out[k] = subdifferential_distance(penalty, coef[k], slope[k], features[k])
-        largest = max(largest, out[k])
-    return largest
-
-
-@kernel
-def penalty_value(penalty, coef, features):
-    """The penalty of a whole coefficient vector."""
-    total = 0.0
-    for k in range(coef.size):
-        if coef[k] != 0.0:
-            total += value(penalty, coef[k], features[k])
-    return total
-
-
-@kernel
-def equation_coordinates(penalty, features):
-    """Mark by 2 the coordinates whose slope must vanish at every dual point, by 1 those where it must on one side."""
-    kind = np.zeros(features.size, dtype=np.int8)
-    for k in range(features.size):
-        lower, upper = conjugate_domain(penalty, features[k])
-        kind[k] = int(lower == 0.0) + int(upper == 0.0)  # without int, NumPy's bools add up to True in plain Python
-    return kind
+def stationarity(
+    penalty: Any, coef: np.ndarray, slope: np.ndarray, scale: np.ndarray, features: np.ndarray, loss_norm: float
+) -> float:
+    """What one step of each coordinate could gain, for any penalty."""
+    if structure(penalty) == "separable":
+        return separable_stationarity(penalty, coef, slope, scale, features, loss_norm)
+    distances = np.empty(coef.size)
+    kkt_distances(penalty, coef, slope, features, distances)
+    return 0.5 * float(np.sum(np.divide(distances, scale, out=np.zeros_like(scale), where=scale > 0.0) ** 2))
 
 
 @kernel

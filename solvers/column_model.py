@@ -6,11 +6,12 @@ import numpy as np
 import scipy.sparse
 
 from .anderson import Anderson
-from .certificate import equation_coordinates, has_conjugate, model_gap, penalty_value, stationarity
+from .certificate import model_gap, stationarity
 from .columns import SparseColumns, column_axpy, correlate_columns
 from .coordinate_descent import column_epochs
 from .kernel import kernel
 from .newton import newton_descent
+from .penalties.vector_functions import equation_coordinates, has_conjugate, penalty_value
 from .unit_columns import CenteredColumns, append_columns, gather_normalized, gather_sparse
 
 _REDUCTION = 0.1  # of the gap, by one model: solving it further is lost where the next one differs

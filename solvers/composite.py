@@ -7,22 +7,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from .certificate import (
-    dual_scale,
-    equation_coordinates,
-    has_conjugate,
-    kkt_distances,
-    penalty_gap,
-    penalty_value,
-    undecided,
-)
+from .certificate import undecided
 from .column_model import ColumnModel
 from .column_moments import column_moments
 from .columns import SparseColumns, combine, correlate, correlate_some, shape
 from .generic import require
 from .gram_model import GramModel
 from .losses.functions import SMOOTH, curvature, fenchel_young, is_quadratic, loss_value, negative_gradient
-from .penalties.functions import SEPARABLE
+from .penalties.vector_functions import (
+    closure,
+    dual_scale,
+    equation_coordinates,
+    has_conjugate,
+    kkt_distances,
+    penalty_gap,
+    penalty_value,
+    required,
+    structure,
+)
 from .unit_columns import gather_normalized
 
 _MAX_EPOCHS = 1000  # of coordinate descent within one pass
@@ -131,7 +133,7 @@ class Composite:
         thresholds, provably, and need no pass over their columns: the dynamic safe rules (Fercoq, Gramfort and
         Salmon, 2015) turned around, to save work on the certificate instead of dropping features.
         """
-        if not self._lazy:
+        if not self._lazy or structure(penalty) != "separable":
             self.refresh_all()
             return
         if self._norms is None:  # on the way, one pass for both
@@ -198,13 +200,16 @@ class Composite:
         slope[active] = 0.0
         return dual, slope
 
-    def model(self) -> Any:
+    def model(self, penalty: Any) -> Any:
         """The quadratic model of the loss at the current point, kept as long as it is exact."""
-        if self._model is None or not is_quadratic(self.loss):
+        coupled = structure(penalty) != "separable"  # such penalties are descended on by the Gram matrix only
+        if self._model is None or not is_quadratic(self.loss) or (coupled and not isinstance(self._model, GramModel)):
             members = None if self._model is None else self._model.features
-            kind = ColumnModel if isinstance(self.X, SparseColumns) else GramModel
+            kind = ColumnModel if isinstance(self.X, SparseColumns) and not coupled else GramModel
             self._model = self._build(kind, members)
-        elif isinstance(self._model, GramModel) and self._model.features.size > 2 * self.n_samples + 1000:
+        elif (
+            not coupled and isinstance(self._model, GramModel) and self._model.features.size > 2 * self.n_samples + 1000
+        ):
             self._model = self._build(ColumnModel, self._model.features)
         return self._model
 
@@ -287,7 +292,7 @@ class Composite:
                     break
                 if n_iter == max_iter:
                     break
-                grown = self._grow(distances, candidates, equations)
+                grown = self._grow(penalty, distances, candidates, equations)
                 candidates = None
                 # Passes that gain next to nothing: turn to double precision, then give up.
                 stalls = 0 if grown or merit <= 0.9 * smallest else stalls + 1
@@ -309,11 +314,13 @@ class Composite:
             status == "converged", status,
         )  # fmt: skip
 
-    def _grow(self, distances: np.ndarray, candidates: np.ndarray | None, equations: np.ndarray | None) -> bool:
+    def _grow(
+        self, penalty: Any, distances: np.ndarray, candidates: np.ndarray | None, equations: np.ndarray | None
+    ) -> bool:
         """Let the worst violators join the working set, as many as the model can take at little cost."""
-        model = self.model()
+        model = self.model(penalty)
         if candidates is not None:
-            model.grow(candidates[~model.member[candidates]])
+            model.grow(closure(penalty, candidates[~model.member[candidates]]))
         always = self.coef != 0.0
         if equations is not None:
             always |= equations == 2
@@ -322,14 +329,14 @@ class Composite:
         size = model.room(np.count_nonzero(self.coef))
         if outside.size > size:
             outside = outside[np.argpartition(-distances[outside], size)[:size]]
-        new = np.concatenate([wanted, np.sort(outside)])
+        new = closure(penalty, np.concatenate([wanted, np.sort(outside)]))
         if new.size:
             model.grow(new)
         return new.size > 0
 
     def _descend(self, penalty: Any, target: float) -> None:
         """Minimise the quadratic model on the working set and move there, by a line search where it is a model only."""
-        model = self.model()
+        model = self.model(penalty)
         features = model.features
         old = self.coef[features]
         new, slope = old.copy(), self.slope[features]
@@ -371,5 +378,5 @@ def check_pair(loss: Any, penalty: Any) -> bool:
         Naming the generic functions that a record's class did not register.
     """
     require(loss, SMOOTH, "the loss")
-    require(penalty, SEPARABLE, "the penalty")
+    require(penalty, required(penalty), "the penalty")
     return type(loss) in fenchel_young.registry and has_conjugate(penalty)

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from .certificate import equation_coordinates, has_conjugate, model_gap, stationarity
+from .certificate import model_gap, stationarity
 from .coordinate_descent import gram_epochs
 from .newton import newton_descent, newton_step
+from .penalties.vector_functions import equation_coordinates, has_conjugate, structure
+from .proximal_descent import proximal_descent
 from .unit_columns import gather_normalized
 
 _PASS = 16  # multiply-adds of a matrix product in the time of reading one number from memory
@@ -141,6 +143,10 @@ class GramModel:
             The model's duality gap.
         """
         gram, scale, features = self._gram, self._scale[: self.features.size], self.features
+        if structure(penalty) != "separable":
+            return proximal_descent(
+                gram, scale, coef, slope, residual @ residual, penalty, features, target, max_epochs
+            )
         divisor = np.where(scale > 0.0, scale, 1.0)
         start_coef, start_slope, start_norm = coef.copy(), slope.copy(), residual @ residual
         # The slope of a constant column is rounding, and it has no length to measure it by.

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from .certificate import penalty_value
 from .kernel import kernel
 from .penalties.functions import smooth_piece
+from .penalties.vector_functions import penalty_value
 
 STILL, CUT, FULL = range(3)
 _PIVOT = 4.0  # times size times eps: columns this close to dependent count as dependent

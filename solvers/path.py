@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .certificate import kkt_distances
 from .composite import Composite, Solution
 from .generic import require
-from .kernel import kernel
-from .penalties.functions import PATH, critical_alpha, with_alpha
+from .penalties.functions import with_alpha
+from .penalties.vector_functions import kkt_distances, largest_critical_alpha, required_of_paths
 
 # Excludes every penalised feature, and leaves its products with weights and steps finite.
 _PROHIBITIVE = 1e150
@@ -56,14 +55,6 @@ class Path(NamedTuple):
     status: str
 
 
-@kernel
-def _largest_critical_alpha(penalty, slope):
-    largest = 0.0
-    for j in range(slope.size):
-        largest = max(largest, critical_alpha(penalty, slope[j], j))
-    return largest
-
-
 def alpha_max(problem: Composite, penalty: Any, *, tol: float = 1e-10) -> float:
     """The smallest level at which every penalised coefficient is zero.
 
@@ -84,7 +75,7 @@ def alpha_max(problem: Composite, penalty: Any, *, tol: float = 1e-10) -> float:
     float
         The level; inf if none is large enough (a pure ridge penalty), 0 if there is nothing to penalise.
     """
-    require(penalty, PATH, "the penalty")
+    require(penalty, required_of_paths(penalty), "the penalty")
     problem.restart()
     excluded = with_alpha(penalty, _PROHIBITIVE)
     distances = np.empty(problem.n_features)
@@ -94,7 +85,7 @@ def alpha_max(problem: Composite, penalty: Any, *, tol: float = 1e-10) -> float:
     free = problem.coef != 0.0
     slope = np.where(free, 0.0, problem.slope)
     # A few units in the last place up: at this level the thresholds must not round to below the slopes.
-    return float(_largest_critical_alpha(penalty, slope) * (1.0 + 2.0**-50))
+    return float(largest_critical_alpha(penalty, slope) * (1.0 + 2.0**-50))
 
 
 def alpha_grid(largest: float, n_alphas: int, eps: float) -> np.ndarray:
@@ -174,7 +165,7 @@ def solve_path(
     Path
         The solutions and their certificates.
     """
-    require(penalty, PATH, "the penalty")
+    require(penalty, required_of_paths(penalty), "the penalty")
     solve = Composite.solve if solve is None else solve
     coefs = np.zeros((problem.n_features, len(alphas)), order="F")
     solutions: list[Solution] = []

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from sparsemodels._base import Interval, _fit_context, with_callbacks
-from sparsemodels.linear_model.composite_regressor import CompositeRegressor, make_penalty
-from sparsemodels.linear_model.elastic_net import path_problem
-from sparsemodels.linear_model.path_cross_validation import PathCrossValidation
+from sparsemodels._base import Interval
+from sparsemodels.linear_model.composite_estimator import make_penalty
+from sparsemodels.linear_model.composite_path import composite_path
+from sparsemodels.linear_model.composite_regressor import CompositeRegressor
+from sparsemodels.linear_model.path_cross_validation import PathCrossValidation, cross_validated
 from sparsemodels.solvers.composite import Composite, Solution
 from sparsemodels.solvers.path import Path, solve_path
 from sparsemodels.solvers.reweighting import AdaptiveSolver
@@ -113,7 +114,7 @@ class AdaptiveLasso(CompositeRegressor):
         self.time_limit = time_limit
 
     def _penalty(self, n_features: int) -> Any:
-        return make_penalty(self.alpha, 1.0, self.penalty_weights, self.bounds, self.positive, n_features)
+        return make_penalty(1.0, self.penalty_weights, self.bounds, self.positive, n_features)
 
     def _solve(self, problem: Composite, penalty: Any, deadline: float, on_pass: Any) -> Solution:
         solve = AdaptiveSolver(self.gamma, self.n_reweights)
@@ -121,30 +122,23 @@ class AdaptiveLasso(CompositeRegressor):
         self.penalty_weights_ = solve.weights
         return solution
 
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "AdaptiveLasso":
-        """Fit the model.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights >= 0; an integer weight is a row that stands so many times.
-
-        Returns
-        -------
-        AdaptiveLasso
-            The fitted estimator.
-        """
-        self._fit(X, y, sample_weight)
-        return self
+    def _path(
+        self, problem: Composite, penalty: Any, alphas: np.ndarray, deadline: float, on_alpha: Any = None
+    ) -> Path:
+        solve = AdaptiveSolver(self.gamma, self.n_reweights)
+        return solve_path(
+            problem,
+            penalty,
+            alphas,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            deadline=deadline,
+            solve=solve,
+            on_alpha=on_alpha,
+        )
 
 
-class AdaptiveLassoCV(PathCrossValidation):
+class AdaptiveLassoCV(PathCrossValidation, AdaptiveLasso):
     """Adaptive LASSO regression with `alpha` chosen by cross-validation.
 
     The weights are computed anew on the training rows of every fold, at every level: nothing of the held-out rows
@@ -202,11 +196,7 @@ class AdaptiveLassoCV(PathCrossValidation):
     (20, 5)
     """
 
-    _parameter_constraints: dict = {
-        **PathCrossValidation._parameter_constraints,
-        "gamma": [Interval(Real, 0, None, closed="neither")],
-        "n_reweights": [Interval(Integral, 0, None, closed="left")],
-    }
+    _parameter_constraints: dict = cross_validated(AdaptiveLasso._parameter_constraints)
 
     def __init__(
         self,
@@ -241,46 +231,6 @@ class AdaptiveLassoCV(PathCrossValidation):
         self.time_limit = time_limit
         self.n_jobs = n_jobs
 
-    def _penalty(self, n_features: int) -> Any:
-        return make_penalty(1.0, 1.0, self.penalty_weights, self.bounds, self.positive, n_features)
-
-    def _path(
-        self, problem: Composite, penalty: Any, alphas: np.ndarray, deadline: float, on_alpha: Any = None
-    ) -> Path:
-        solve = AdaptiveSolver(self.gamma, self.n_reweights)
-        return solve_path(
-            problem,
-            penalty,
-            alphas,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            deadline=deadline,
-            solve=solve,
-            on_alpha=on_alpha,
-        )
-
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "AdaptiveLassoCV":
-        """Choose the level and fit the model.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights >= 0, used in the fits and in the errors.
-
-        Returns
-        -------
-        AdaptiveLassoCV
-            The fitted estimator.
-        """
-        self._fit(X, y, sample_weight)
-        return self
-
 
 def adaptive_lasso_path(
     X: Any,
@@ -290,15 +240,10 @@ def adaptive_lasso_path(
     n_reweights: int = 1,
     alphas: Any = 100,
     eps: float = 1e-3,
-    fit_intercept: bool = True,
-    penalty_weights: Any = None,
-    positive: bool = False,
-    bounds: Any = None,
     sample_weight: Any = None,
-    tol: float = 1e-6,
-    max_iter: int = 1000,
+    **parameters: Any,
 ) -> Path:
-    """Adaptive LASSO regression along a path of levels, each with its duality gap.
+    """Adaptive LASSO along a path of levels, each with the duality gap of its last stage.
 
     Parameters
     ----------
@@ -314,20 +259,10 @@ def adaptive_lasso_path(
         How many levels, or the levels (solved in decreasing order).
     eps : float, default=1e-3
         The ratio of the smallest level to the largest.
-    fit_intercept : bool, default=True
-        Whether to add an unpenalised intercept.
-    penalty_weights : array-like of shape (n_features,) or float, optional
-        The weights of the pilot, in [0, inf].
-    positive : bool, default=False
-        Whether coefficients must be >= 0.
-    bounds : pair (lower, upper), optional
-        Bounds of the coefficients, with ``lower <= 0 <= upper``.
     sample_weight : array-like of shape (n_samples,), optional
         Weights >= 0.
-    tol : float, default=1e-6
-        The duality gap of every stage, relative to the loss of the empty model.
-    max_iter : int, default=1000
-        The largest number of passes over the data for each stage.
+    **parameters
+        Parameters of :class:`AdaptiveLasso` other than `alpha`, such as `fit_intercept`, `penalty_weights` and `tol`.
 
     Returns
     -------
@@ -348,12 +283,11 @@ def adaptive_lasso_path(
     >>> adaptive_lasso_path(X, y, alphas=5).converged
     True
     """
-    if not gamma > 0.0:
-        raise ValueError(f"gamma must be > 0, got {gamma!r}.")
-    if not (isinstance(n_reweights, Integral) and n_reweights >= 0):
-        raise ValueError(f"n_reweights must be an integer >= 0, got {n_reweights!r}.")
-    problem, penalty, grid = path_problem(
-        X, y, 1.0, alphas, eps, fit_intercept, penalty_weights, positive, bounds, sample_weight, tol
+    return composite_path(
+        AdaptiveLasso(1.0, gamma=gamma, n_reweights=n_reweights, **parameters),
+        X,
+        y,
+        alphas=alphas,
+        eps=eps,
+        sample_weight=sample_weight,
     )
-    solve = AdaptiveSolver(gamma, n_reweights)
-    return solve_path(problem, penalty, grid, tol=tol, max_iter=max_iter, solve=solve)

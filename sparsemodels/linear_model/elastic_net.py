@@ -1,18 +1,16 @@
 """Elastic-net regression with penalty weights, bounds and a duality gap."""
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_X_y
 
-from sparsemodels._base import Interval, _fit_context, check_weights, with_callbacks
-from sparsemodels.linear_model.composite_regressor import CompositeRegressor, make_penalty
-from sparsemodels.linear_model.path_cross_validation import PathCrossValidation, levels
-from sparsemodels.solvers.columns import as_columns
-from sparsemodels.solvers.composite import Composite
-from sparsemodels.solvers.losses import Squared
-from sparsemodels.solvers.path import Path, solve_path
+from sparsemodels._base import Interval
+from sparsemodels.linear_model.composite_estimator import make_penalty
+from sparsemodels.linear_model.composite_path import composite_path
+from sparsemodels.linear_model.composite_regressor import CompositeRegressor
+from sparsemodels.linear_model.path_cross_validation import PathCrossValidation, cross_validated
+from sparsemodels.solvers.path import Path
 
 
 class ElasticNet(CompositeRegressor):
@@ -141,32 +139,10 @@ class ElasticNet(CompositeRegressor):
         self.time_limit = time_limit
 
     def _penalty(self, n_features: int) -> Any:
-        return make_penalty(self.alpha, self.l1_ratio, self.penalty_weights, self.bounds, self.positive, n_features)
-
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ElasticNet":
-        """Fit the model.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. Dense F-ordered and sparse CSC input of 32 or 64 bits is used in place.
-        y : array-like of shape (n_samples,)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights >= 0; an integer weight is a row that stands so many times.
-
-        Returns
-        -------
-        ElasticNet
-            The fitted estimator.
-        """
-        self._fit(X, y, sample_weight)
-        return self
+        return make_penalty(self.l1_ratio, self.penalty_weights, self.bounds, self.positive, n_features)
 
 
-class ElasticNetCV(PathCrossValidation):
+class ElasticNetCV(PathCrossValidation, ElasticNet):
     r"""Elastic-net regression with `alpha` and `l1_ratio` chosen by cross-validation.
 
     Every level of the path sees the same folds. The objective is that of :class:`ElasticNet`.
@@ -239,10 +215,9 @@ class ElasticNetCV(PathCrossValidation):
     True
     """
 
-    _parameter_constraints: dict = {
-        **PathCrossValidation._parameter_constraints,
-        "l1_ratio": [Interval(Real, 0, 1, closed="right"), "array-like"],
-    }
+    _parameter_constraints: dict = cross_validated(
+        ElasticNet._parameter_constraints, l1_ratio=[Interval(Real, 0, 1, closed="right"), "array-like"]
+    )
 
     def __init__(
         self,
@@ -282,32 +257,10 @@ class ElasticNetCV(PathCrossValidation):
         return [
             (
                 {"l1_ratio": float(ratio)},
-                make_penalty(1.0, ratio, self.penalty_weights, self.bounds, self.positive, n_features),
+                make_penalty(ratio, self.penalty_weights, self.bounds, self.positive, n_features),
             )
             for ratio in ratios
         ]
-
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ElasticNetCV":
-        """Choose the level and fit the model.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights >= 0, used in the fits and in the errors.
-
-        Returns
-        -------
-        ElasticNetCV
-            The fitted estimator.
-        """
-        self._fit(X, y, sample_weight)
-        return self
 
 
 def elastic_net_path(
@@ -317,13 +270,8 @@ def elastic_net_path(
     l1_ratio: float = 0.5,
     alphas: Any = 100,
     eps: float = 1e-3,
-    fit_intercept: bool = True,
-    penalty_weights: Any = None,
-    positive: bool = False,
-    bounds: Any = None,
     sample_weight: Any = None,
-    tol: float = 1e-6,
-    max_iter: int = 1000,
+    **parameters: Any,
 ) -> Path:
     """Elastic-net regression along a path of levels, each with its duality gap.
 
@@ -339,20 +287,10 @@ def elastic_net_path(
         How many levels, or the levels (solved in decreasing order).
     eps : float, default=1e-3
         The ratio of the smallest level to the largest.
-    fit_intercept : bool, default=True
-        Whether to add an unpenalised intercept.
-    penalty_weights : array-like of shape (n_features,) or float, optional
-        A factor of the penalty for each feature, in [0, inf].
-    positive : bool, default=False
-        Whether coefficients must be >= 0.
-    bounds : pair (lower, upper), optional
-        Bounds of the coefficients, with ``lower <= 0 <= upper``.
     sample_weight : array-like of shape (n_samples,), optional
         Weights >= 0.
-    tol : float, default=1e-6
-        The duality gap of every solution, relative to the loss of the empty model.
-    max_iter : int, default=1000
-        The largest number of passes over the data for each level.
+    **parameters
+        Parameters of :class:`ElasticNet` other than `alpha`, such as `fit_intercept`, `penalty_weights` and `tol`.
 
     Returns
     -------
@@ -374,39 +312,6 @@ def elastic_net_path(
     >>> path.coefs.shape, path.converged
     ((10, 5), True)
     """
-    problem, penalty, grid = path_problem(
-        X, y, l1_ratio, alphas, eps, fit_intercept, penalty_weights, positive, bounds, sample_weight, tol
+    return composite_path(
+        ElasticNet(1.0, l1_ratio=l1_ratio, **parameters), X, y, alphas=alphas, eps=eps, sample_weight=sample_weight
     )
-    return solve_path(problem, penalty, grid, tol=tol, max_iter=max_iter)
-
-
-def path_problem(
-    X: Any,
-    y: Any,
-    l1_ratio: float,
-    alphas: Any,
-    eps: float,
-    fit_intercept: bool,
-    penalty_weights: Any,
-    positive: bool,
-    bounds: Any,
-    sample_weight: Any,
-    tol: float,
-) -> tuple[Composite, Any, np.ndarray]:
-    """Validate the arguments of a path function: the problem, its penalty and the levels."""
-    X, y = check_X_y(X, y, accept_sparse="csc", dtype=(np.float64, np.float32), y_numeric=True)
-    if not 0.0 < l1_ratio <= 1.0:
-        raise ValueError(f"l1_ratio must lie in (0, 1], got {l1_ratio!r}.")
-    if not 0.0 < eps < 1.0:
-        raise ValueError(f"eps must lie in (0, 1), got {eps!r}.")
-    if not tol >= 0.0:
-        raise ValueError(f"tol must be >= 0, got {tol!r}.")
-    if isinstance(alphas, Integral) and alphas < 1:
-        raise ValueError(f"alphas must be a count >= 1 or an array, got {alphas!r}.")
-    weights = check_weights(sample_weight, X)
-    penalty = make_penalty(1.0, l1_ratio, penalty_weights, bounds, positive, X.shape[1])
-    loss = Squared(np.asarray(y, dtype=np.float64), weights / weights.sum())
-    problem = Composite(as_columns(X), loss, fit_intercept=fit_intercept)
-    grid, _ = levels(problem, penalty, alphas, eps)
-    problem.restart()
-    return problem, penalty, grid

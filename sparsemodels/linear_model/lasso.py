@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sparsemodels._base import _fit_context, with_callbacks
-from sparsemodels.linear_model.composite_regressor import CompositeRegressor, make_penalty
-from sparsemodels.linear_model.elastic_net import elastic_net_path
-from sparsemodels.linear_model.path_cross_validation import PathCrossValidation
+from sparsemodels.linear_model.composite_estimator import make_penalty
+from sparsemodels.linear_model.composite_path import composite_path
+from sparsemodels.linear_model.composite_regressor import CompositeRegressor
+from sparsemodels.linear_model.path_cross_validation import PathCrossValidation, cross_validated
 from sparsemodels.solvers.path import Path
 
 
@@ -126,32 +126,10 @@ class Lasso(CompositeRegressor):
         self.time_limit = time_limit
 
     def _penalty(self, n_features: int) -> Any:
-        return make_penalty(self.alpha, 1.0, self.penalty_weights, self.bounds, self.positive, n_features)
-
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "Lasso":
-        """Fit the model.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. Dense and CSC input of 32 or 64 bits is used in place.
-        y : array-like of shape (n_samples,)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights >= 0; an integer weight is a row that stands so many times.
-
-        Returns
-        -------
-        Lasso
-            The fitted estimator.
-        """
-        self._fit(X, y, sample_weight)
-        return self
+        return make_penalty(1.0, self.penalty_weights, self.bounds, self.positive, n_features)
 
 
-class LassoCV(PathCrossValidation):
+class LassoCV(PathCrossValidation, Lasso):
     r"""LASSO regression with `alpha` chosen by cross-validation.
 
     Every level of the path sees the same folds. The objective is that of :class:`Lasso`.
@@ -217,6 +195,8 @@ class LassoCV(PathCrossValidation):
     True
     """
 
+    _parameter_constraints: dict = cross_validated(Lasso._parameter_constraints)
+
     def __init__(
         self,
         *,
@@ -246,31 +226,6 @@ class LassoCV(PathCrossValidation):
         self.time_limit = time_limit
         self.n_jobs = n_jobs
 
-    def _penalty(self, n_features: int) -> Any:
-        return make_penalty(1.0, 1.0, self.penalty_weights, self.bounds, self.positive, n_features)
-
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LassoCV":
-        """Choose the level and fit the model.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights >= 0, used in the fits and in the errors.
-
-        Returns
-        -------
-        LassoCV
-            The fitted estimator.
-        """
-        self._fit(X, y, sample_weight)
-        return self
-
 
 def lasso_path(
     X: Any,
@@ -278,13 +233,8 @@ def lasso_path(
     *,
     alphas: Any = 100,
     eps: float = 1e-3,
-    fit_intercept: bool = True,
-    penalty_weights: Any = None,
-    positive: bool = False,
-    bounds: Any = None,
     sample_weight: Any = None,
-    tol: float = 1e-6,
-    max_iter: int = 1000,
+    **parameters: Any,
 ) -> Path:
     """LASSO regression along a path of levels, each with its duality gap.
 
@@ -298,20 +248,10 @@ def lasso_path(
         How many levels, or the levels (solved in decreasing order).
     eps : float, default=1e-3
         The ratio of the smallest level to the largest.
-    fit_intercept : bool, default=True
-        Whether to add an unpenalised intercept.
-    penalty_weights : array-like of shape (n_features,) or float, optional
-        A factor of the penalty for each feature, in [0, inf].
-    positive : bool, default=False
-        Whether coefficients must be >= 0.
-    bounds : pair (lower, upper), optional
-        Bounds of the coefficients, with ``lower <= 0 <= upper``.
     sample_weight : array-like of shape (n_samples,), optional
         Weights >= 0.
-    tol : float, default=1e-6
-        The duality gap of every solution, relative to the loss of the empty model.
-    max_iter : int, default=1000
-        The largest number of passes over the data for each level.
+    **parameters
+        Parameters of :class:`Lasso` other than `alpha`, such as `fit_intercept`, `penalty_weights` and `tol`.
 
     Returns
     -------
@@ -333,17 +273,4 @@ def lasso_path(
     >>> (path.coefs != 0).sum(axis=0)
     array([ 0,  4,  7,  9, 10])
     """
-    return elastic_net_path(
-        X,
-        y,
-        l1_ratio=1.0,
-        alphas=alphas,
-        eps=eps,
-        fit_intercept=fit_intercept,
-        penalty_weights=penalty_weights,
-        positive=positive,
-        bounds=bounds,
-        sample_weight=sample_weight,
-        tol=tol,
-        max_iter=max_iter,
-    )
+    return composite_path(Lasso(1.0, **parameters), X, y, alphas=alphas, eps=eps, sample_weight=sample_weight)

@@ -20,7 +20,7 @@ from sparsemodels._base import (
 from sparsemodels.solvers.columns import as_columns
 from sparsemodels.solvers.greedy_pursuit import GreedyPursuit, greedy_pursuit
 
-from .composite_regressor import check_penalty_weights
+from .composite_estimator import check_penalty_weights
 
 __all__ = ["OrthogonalMatchingPursuit"]
 

@@ -15,7 +15,7 @@ from sparsemodels._base import Interval, StrOptions, _fit_context
 from sparsemodels.solvers.columns import as_columns
 from sparsemodels.solvers.greedy_pursuit import greedy_pursuit
 
-from .composite_regressor import check_penalty_weights
+from .composite_estimator import check_penalty_weights
 from .orthogonal_matching_pursuit import GreedyRegressor
 
 __all__ = ["OrthogonalMatchingPursuitCV"]

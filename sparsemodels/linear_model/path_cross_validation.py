@@ -1,17 +1,18 @@
-"""Cross-validated choice of the penalty level, shared by the ``*CV`` regressors."""
+"""Cross-validated choice of the penalty level, shared by the ``*CV`` estimators."""
 
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 from threadpoolctl import threadpool_limits
 
 from sparsemodels._base import Interval, StrOptions
-from sparsemodels.linear_model.composite_regressor import CompositeRegressor, warn_unless_converged
+from sparsemodels.linear_model.composite_estimator import CompositeEstimator, warn_unless_converged
 from sparsemodels.solvers.composite import Composite, Solution
 from sparsemodels.solvers.cross_validation import choose_level, cross_validate
-from sparsemodels.solvers.path import Path, alpha_grid, alpha_max, solve_path
+from sparsemodels.solvers.path import Path, alpha_grid, alpha_max
 
 
 def check_alphas(alphas: Any) -> np.ndarray:
@@ -38,24 +39,22 @@ def levels(problem: Composite, penalty: Any, alphas: Any, eps: float) -> tuple[n
     return alpha_grid(largest if largest > 0.0 else 1.0, int(alphas), eps), largest
 
 
-class PathCrossValidation(CompositeRegressor):
-    """Base of the regressors that choose `alpha` by cross-validation."""
+def cross_validated(constraints: dict, **others: Any) -> dict:
+    """The parameter constraints of an estimator's ``*CV`` class, from those of the estimator."""
+    own = {name: rule for name, rule in constraints.items() if name not in ("alpha", "warm_start")}
+    return {**own, **PathCrossValidation._parameter_constraints, **others}
+
+
+class PathCrossValidation(CompositeEstimator):
+    """What makes an estimator choose its `alpha` by cross-validation; stands before it among the base classes."""
 
     _parameter_constraints: dict = {
-        **{k: v for k, v in CompositeRegressor._parameter_constraints.items() if k not in ("alpha", "warm_start")},
         "alphas": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "eps": [Interval(Real, 0, 1, closed="neither")],
         "cv": ["cv_object"],
         "selection": [StrOptions({"min", "1se"})],
         "n_jobs": [None, Integral],
     }
-
-    def _path(
-        self, problem: Composite, penalty: Any, alphas: np.ndarray, deadline: float, on_alpha: Any = None
-    ) -> Path:
-        return solve_path(
-            problem, penalty, alphas, tol=self.tol, max_iter=self.max_iter, deadline=deadline, on_alpha=on_alpha
-        )
 
     def _candidates(self, n_features: int) -> list[tuple[dict, Any]]:
         """The penalties to compare: the parameters they stand for, and their records."""
@@ -69,7 +68,7 @@ class PathCrossValidation(CompositeRegressor):
     def _fit_folds(self, X: Any, y: Any, sample_weight: Any) -> None:
         X, y, weights = self._validate(X, y, sample_weight)
         candidates = self._candidates(X.shape[1])
-        folds = list(check_cv(self.cv).split(X, y))
+        folds = list(check_cv(self.cv, y, classifier=is_classifier(self)).split(X, y))
         deadline = self._deadline()
         context = self._init_callback_context(max_subtasks=len(candidates) * (len(folds) + 1))
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
@@ -79,8 +78,7 @@ class PathCrossValidation(CompositeRegressor):
             alphas, largest = levels(full, penalty, self.alphas, self.eps)
 
             def fit_path(loss: Any, penalty: Any = penalty, alphas: np.ndarray = alphas) -> Path:
-                problem = Composite(full.X, loss, fit_intercept=self.fit_intercept)
-                return self._path(problem, penalty, alphas, deadline)
+                return self._path(self._fold_problem(full, loss), penalty, alphas, deadline)
 
             validation = cross_validate(full.X, full.loss, weights, folds, alphas.size, fit_path, n_jobs=self.n_jobs)
             self._report(context, "folds", X, y)
@@ -90,10 +88,14 @@ class PathCrossValidation(CompositeRegressor):
         for name, value in parameters.items():
             setattr(self, f"{name}_", value)
         full.restart()
-        path = self._path(full, penalty, alphas, np.inf if self.time_limit is None else deadline)
+        path = self._path(full, penalty, alphas, deadline)
         self._report(context, "path", X, y)
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         self._set_path(path, validation, largest, X.dtype)
+
+    def _fold_problem(self, full: Composite, loss: Any) -> Composite:
+        """The problem of one fold: the same design under other weights."""
+        return Composite(full.X, loss, fit_intercept=self.fit_intercept)
 
     def _report(self, context: Any, name: str, X: Any, y: Any) -> None:
         task = context.subcontext(task_name=name)
@@ -107,7 +109,10 @@ class PathCrossValidation(CompositeRegressor):
         chosen = best if self.selection == "min" else sparsest
         self.alphas_ = path.alphas
         self.alpha_max_ = largest
-        self.mse_path_ = 2.0 * losses
+        if type(self)._loss is CompositeEstimator._loss:
+            self.mse_path_ = 2.0 * losses  # the squared loss is half of it
+        else:
+            self.loss_path_ = losses
         self.alpha_min_, self.alpha_1se_ = float(path.alphas[best]), float(path.alphas[sparsest])
         self.alpha_ = float(path.alphas[chosen])
         self.coef_path_ = path.coefs.astype(dtype, copy=False)

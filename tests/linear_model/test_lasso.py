@@ -362,7 +362,7 @@ def test_path_takes_levels_in_any_order_and_refuses_bad_ones(data):
     for alphas, message in (([-1.0], "alphas must be finite and >= 0"), ([], "non-empty"), (0, "count >= 1")):
         with pytest.raises(ValueError, match=message):
             lasso_path(X, y, alphas=alphas)
-    with pytest.raises(ValueError, match="l1_ratio must lie in"):
+    with pytest.raises(ValueError, match="l1_ratio must be > 0"):
         elastic_net_path(X, y, l1_ratio=0.0)
     with pytest.raises(ValueError, match="eps must lie in"):
         lasso_path(X, y, eps=1.0)

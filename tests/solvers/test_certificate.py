@@ -4,13 +4,6 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from sparsemodels.solvers.certificate import (
-    dual_scale,
-    equation_coordinates,
-    kkt_distances,
-    penalty_gap,
-    penalty_value,
-)
 from sparsemodels.solvers.composite import Composite
 from sparsemodels.solvers.losses import Squared, fenchel_young, loss_value, negative_gradient
 from sparsemodels.solvers.penalties import (
@@ -21,6 +14,13 @@ from sparsemodels.solvers.penalties import (
     conjugate_domain,
     subdifferential_distance,
     value,
+)
+from sparsemodels.solvers.penalties.vector_functions import (
+    dual_scale,
+    equation_coordinates,
+    kkt_distances,
+    penalty_gap,
+    penalty_value,
 )
 
 N, P = 12, 8
