@@ -15,7 +15,19 @@ import first_fit
 import harness
 import report
 
-TASKS = ("lasso", "lasso_path", "weighted_lasso", "orthogonal_matching_pursuit")
+TASKS = (
+    "best_subset",
+    "grouped_lasso",
+    "lasso",
+    "lasso_path",
+    "logistic",
+    "weighted_lasso",
+    "nonconvex",
+    "orthogonal_matching_pursuit",
+    "quantile_lasso",
+    "simultaneous",
+    "slope",
+)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,7 +6,15 @@ import numpy as np
 
 from .kernel import kernel
 from .penalties.functions import conjugate_domain, subdifferential_distance
-from .penalties.vector_functions import dual_scale, kkt_distances, penalty_gap, separable_penalty_gap, structure
+from .penalties.vector_functions import (
+    closure,
+    dual_scale,
+    equation_coordinates,
+    kkt_distances,
+    penalty_gap,
+    separable_penalty_gap,
+    structure,
+)
 
 
 @kernel
@@ -36,8 +44,12 @@ def model_gap(
     """The duality gap of a quadratic model on its working set, for any convex penalty: a stopping test."""
     if structure(penalty) == "separable":
         return separable_model_gap(penalty, coef, slope, scale, features, loss_norm)
+    charge, vanishing = 0.0, equation_coordinates(penalty, features) > 0
+    if vanishing.any():
+        steps = np.divide(slope, scale, out=np.zeros_like(scale), where=vanishing & (scale > 0.0))
+        charge, slope = 0.5 * float(steps @ steps), np.where(vanishing, 0.0, slope)
     c = dual_scale(penalty, slope, features)
-    return 0.5 * (1.0 - c) ** 2 * loss_norm + penalty_gap(penalty, coef, slope, features, c)
+    return charge + 0.5 * (1.0 - c) ** 2 * loss_norm + penalty_gap(penalty, coef, slope, features, c)
 
 
 @kernel
@@ -87,3 +99,20 @@ def undecided(penalty, coef, slope, reach, member):
             chosen[count] = j
             count += 1
     return chosen[:count]
+
+
+def undecided_groups(
+    penalty: Any, coef: np.ndarray, slope: np.ndarray, reach: np.ndarray, member: np.ndarray
+) -> np.ndarray:
+    """The features of the groups whose slopes may have moved to where they matter.
+
+    As :func:`undecided`, for a penalty of the norms of groups: the subdifferential at zero is symmetric in each slope
+    and convex, so that all slopes within reach lie in it if the largest ones do.
+    """
+    outside = np.flatnonzero((coef != 0.0) & ~member)
+    if outside.size:
+        member = member.copy()
+        member[closure(penalty, outside)] = True
+    distances = np.empty(coef.size)
+    kkt_distances(penalty, np.zeros(coef.size), np.abs(slope) + reach, np.arange(coef.size), distances)
+    return np.flatnonzero((reach > 0.0) & (member | (distances > 0.0)))

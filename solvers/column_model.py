@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from .anderson import Anderson
 from .certificate import model_gap, stationarity
@@ -12,7 +11,7 @@ from .coordinate_descent import column_epochs
 from .kernel import kernel
 from .newton import newton_descent
 from .penalties.vector_functions import equation_coordinates, has_conjugate, penalty_value
-from .unit_columns import CenteredColumns, append_columns, gather_normalized, gather_sparse
+from .unit_columns import CenteredColumns, append_columns, as_scipy, gather_normalized, gather_sparse
 
 _REDUCTION = 0.1  # of the gap, by one model: solving it further is lost where the next one differs
 
@@ -52,6 +51,9 @@ class ColumnModel:
         Whether a feature is in the working set.
     """
 
+    lasting = False  # a new model costs no more than two epochs
+    dtype: Any = np.float64
+
     def __init__(self, X: Any, curvature: np.ndarray, fit_intercept: bool, n_features: int):
         self.X = X
         self.fit_intercept = fit_intercept
@@ -60,6 +62,11 @@ class ColumnModel:
         self.member = np.zeros(n_features, dtype=bool)
         self._columns: Any = np.empty((curvature.size, 0), order="F")
         self._scale = np.empty(0)
+
+    @property
+    def scale(self) -> np.ndarray:
+        """The norms of the columns of the working set."""
+        return self._scale
 
     def room(self, support: int) -> int:
         """How many features may join at once, given the size of the support; columns that stay zero cost little."""
@@ -97,10 +104,8 @@ class ColumnModel:
         if not isinstance(self._columns, CenteredColumns):
             chosen = self._columns[:, active]
             return chosen.T @ chosen
-        stored, means = self._columns.columns, self._columns.means[active]
-        matrix = scipy.sparse.csc_array(
-            (stored.data, stored.indices, stored.indptr), shape=(stored.n_rows, self.features.size)
-        )[:, active]
+        means = self._columns.means[active]
+        matrix = as_scipy(self._columns.columns)[:, active]
         return (matrix.T @ matrix).toarray() - self._columns.total * np.outer(means, means)
 
     def solve(
@@ -173,8 +178,10 @@ class ColumnModel:
             coef[active], residual[:] = new, trial
             return True
 
-        exact = convex and equation_coordinates(penalty, features).any()
-        target = max(target, (_REDUCTION if convex else _REDUCTION**3) * gap())
+        # Slopes that must vanish do so only up to the patience of the epochs, and a KKT residual is no square as a gap
+        # is: a Newton step finishes them.
+        exact = not convex or equation_coordinates(penalty, features).any()
+        target = max(target, _REDUCTION * gap())
         n_epochs = 0
         while True:
             column_epochs(columns, scale, coef, residual, penalty, features, everything, 1)
@@ -192,7 +199,6 @@ class ColumnModel:
             done = current <= target
             if (done and not exact) or n_epochs >= max_epochs:
                 return current
-            # Slopes that must vanish do so only up to the patience of the epochs: finish them by a Newton step.
             if (exact or n_epochs >= _PATIENCE) and 0 < active.size <= _LARGEST_GRAM:
                 new, unit_slope = coef[active], slope[active] / np.where(scale > 0.0, scale, 1.0)[active]
                 if newton_descent(self._gram(active), scale[active], new, unit_slope, penalty, features[active]):

@@ -200,7 +200,7 @@ def correlate_some(X: Any, indices: np.ndarray, vector: np.ndarray, out: np.ndar
     out : ndarray of shape (n_columns,), float64
         Where to write; entries of other columns stay.
     """
-    by_rows = not isinstance(X, SparseColumns) and abs(X.strides[0]) > abs(X.strides[1])
+    by_rows = isinstance(X, np.ndarray) and abs(X.strides[0]) > abs(X.strides[1])
     (_correlate_some_rows if by_rows else _correlate_some_columns)(X, indices, vector, out)
 
 
@@ -238,7 +238,7 @@ def combine(X: Any, indices: np.ndarray, coef: np.ndarray) -> np.ndarray:
         The linear combination.
     """
     out = np.empty(shape(X)[0])
-    if not isinstance(X, SparseColumns) and abs(X.strides[0]) > abs(X.strides[1]):
+    if isinstance(X, np.ndarray) and abs(X.strides[0]) > abs(X.strides[1]):
         _combine_rows(X, indices, coef, out)
     else:
         _combine_columns(X, indices, coef, out)

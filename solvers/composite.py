@@ -1,19 +1,28 @@
 r"""Sparse composite problems, :math:`\min_{w, b} f(X w + b) + \sum_j p_j(w_j)`, by working sets with certificates."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
-from .certificate import undecided
+from .block_model import BlockModel
+from .certificate import undecided, undecided_groups
 from .column_model import ColumnModel
 from .column_moments import column_moments
 from .columns import SparseColumns, combine, correlate, correlate_some, shape
 from .generic import require
 from .gram_model import GramModel
-from .losses.functions import SMOOTH, curvature, fenchel_young, is_quadratic, loss_value, negative_gradient
+from .losses.functions import (
+    SMOOTH,
+    conjugate_scale,
+    curvature,
+    fenchel_young,
+    is_quadratic,
+    loss_value,
+    negative_gradient,
+)
 from .penalties.vector_functions import (
     closure,
     dual_scale,
@@ -25,8 +34,11 @@ from .penalties.vector_functions import (
     required,
     structure,
 )
+from .proximal_newton import newton_pass
 from .unit_columns import gather_normalized
 
+_MODELS = {"separable": (ColumnModel, GramModel), "groups": (BlockModel, GramModel), "joint": (GramModel,)}
+_FEW = 500  # features: their Gram matrix costs next to nothing
 _MAX_EPOCHS = 1000  # of coordinate descent within one pass
 _PATIENCE = 3
 _LONG_COLUMN = 100
@@ -87,7 +99,19 @@ class Composite:
         Whether an unpenalised intercept is added.
     coef : ndarray of shape (n_features,), optional
         Where to start; zero by default.
+
+    Attributes
+    ----------
+    largest_slope : float
+        The largest slope of any full gradient so far, from that at zero on: the scale of a KKT residual.
+    stale : bool
+        Whether somebody else is to bring the slopes up to date; never here, see
+        :class:`~sparsemodels.solvers.simultaneous.Companion`.
     """
+
+    stale = False
+    largest_slope = 0.0
+    _worthwhile = 0.7  # share of the slopes above which all are computed anew
 
     def __init__(self, X: Any, loss: Any, *, fit_intercept: bool, coef: np.ndarray | None = None):
         require(loss, SMOOTH, "the loss")
@@ -95,7 +119,7 @@ class Composite:
         self.n_samples, self.n_features = shape(X)
         self.features = np.arange(self.n_features)
         self.coef = np.zeros(self.n_features)
-        self.intercept = 0.0
+        self.intercept: Any = 0.0
         self._model: Any = None
         self._projection: tuple[bytes, np.ndarray] | None = None
         self._settle()
@@ -103,7 +127,7 @@ class Composite:
         if coef is not None and np.any(coef):
             self.coef = np.array(coef, dtype=float)
             self._settle()
-        self.slope = correlate(X, self.theta)
+        self.slope = np.zeros(self.n_features)
         # Slopes are brought up to date only where they may matter: the dual point has travelled so far in all, and
         # had so far when each slope was computed.
         self._travelled = 0.0
@@ -112,6 +136,7 @@ class Composite:
         # A column of a handful of entries is read sooner than reasoned about.
         entries = X.data.size if isinstance(X, SparseColumns) else self.n_samples * self.n_features
         self._lazy = entries > _LONG_COLUMN * self.n_features
+        self.refresh_all()
 
     def restart(self, coef: np.ndarray | None = None) -> None:
         """Move the current point, to zero by default; the working set stays."""
@@ -124,7 +149,9 @@ class Composite:
     def refresh_all(self) -> None:
         """Bring the slopes of all features up to date."""
         self.slope = correlate(self.X, self.theta)
+        self.largest_slope = max(self.largest_slope, float(np.abs(self.slope).max(initial=0.0)))
         self._computed_at[:] = self._travelled
+        self.stale = False
 
     def refresh(self, penalty: Any) -> None:
         r"""Bring the slopes up to date where they may matter to a penalty.
@@ -133,7 +160,7 @@ class Composite:
         thresholds, provably, and need no pass over their columns: the dynamic safe rules (Fercoq, Gramfort and
         Salmon, 2015) turned around, to save work on the certificate instead of dropping features.
         """
-        if not self._lazy or structure(penalty) != "separable":
+        if not self._lazy or structure(penalty) == "joint":
             self.refresh_all()
             return
         if self._norms is None:  # on the way, one pass for both
@@ -144,8 +171,9 @@ class Composite:
             return
         reach = self._norms * (self._travelled - self._computed_at)
         member = self._model.member if self._model is not None else np.zeros(self.n_features, dtype=bool)
-        chosen = undecided(penalty, self.coef, self.slope, reach, member)
-        if chosen.size > 0.7 * self.n_features:
+        screen = undecided if structure(penalty) == "separable" else undecided_groups
+        chosen = screen(penalty, self.coef, self.slope, reach, member)
+        if chosen.size > self._worthwhile * self.n_features:
             self.refresh_all()
         else:
             correlate_some(self.X, chosen, self.theta, self.slope)
@@ -154,21 +182,42 @@ class Composite:
     def _settle(self) -> None:
         """From the coefficients: the linear predictor, the best intercept and the loss' negative gradient."""
         support = np.flatnonzero(self.coef)
-        linear = combine(self.X, support, self.coef[support])
-        self.predictor = linear + self.intercept
-        self.theta = negative_gradient(self.loss, self.predictor)
-        if not self.fit_intercept:
-            return
-        for _ in range(100):  # Newton's method in one variable; two steps for a quadratic loss
-            total, size = self.theta.sum(), np.abs(self.theta).sum()
-            if abs(total) <= 1e-15 * size:
-                break
-            shift = total / curvature(self.loss, self.predictor).sum()
-            if self.intercept + shift == self.intercept:
-                break
-            self.intercept += shift
+        self.balance(combine(self.X, support, self.coef[support]))
+
+    def balance(self, linear: np.ndarray) -> None:
+        """From the predictor without intercept: the best intercept, the predictor and the loss' negative gradient.
+
+        Newton's method in one variable (two steps for a quadratic loss), kept between the points where the gradient
+        is known to have either sign; where a step gains little, that interval is halved.
+        """
+        self.linear = linear
+        lower, upper, before = -np.inf, np.inf, np.inf
+        for _ in range(100):
             self.predictor = linear + self.intercept
             self.theta = negative_gradient(self.loss, self.predictor)
+            if not self.fit_intercept:
+                return
+            total, size = self.theta.sum(), np.abs(self.theta).sum()
+            if abs(total) <= 1e-15 * size:
+                return
+            if total > 0.0:
+                lower = self.intercept
+            else:
+                upper = self.intercept
+            new = self.intercept + total / curvature(self.loss, self.predictor).sum()
+            if new == self.intercept:
+                return
+            slow, before = abs(total) > 0.1 * before, abs(total)
+            if np.isfinite(upper - lower) and (slow or not lower < new < upper):
+                new = 0.5 * (lower + upper)
+            if not lower < new < upper:
+                return
+            self.intercept = new
+
+    def column_curvatures(self) -> np.ndarray:
+        """The second derivative of the loss' model along each feature: squared weighted norms of centred columns."""
+        weights = curvature(self.loss, self.predictor)
+        return column_moments(self.X, weights, self.theta, centred=self.fit_intercept)[1]
 
     def objective(self, penalty: Any) -> float:
         """The objective at the current point."""
@@ -202,22 +251,36 @@ class Composite:
 
     def model(self, penalty: Any) -> Any:
         """The quadratic model of the loss at the current point, kept as long as it is exact."""
-        coupled = structure(penalty) != "separable"  # such penalties are descended on by the Gram matrix only
-        if self._model is None or not is_quadratic(self.loss) or (coupled and not isinstance(self._model, GramModel)):
+        kind = structure(penalty)  # coupled penalties are descended on by a Gram matrix, or by blocks
+        if self._model is None or not isinstance(self._model, _MODELS[kind]):
             members = None if self._model is None else self._model.features
-            kind = ColumnModel if isinstance(self.X, SparseColumns) and not coupled else GramModel
-            self._model = self._build(kind, members)
-        elif (
-            not coupled and isinstance(self._model, GramModel) and self._model.features.size > 2 * self.n_samples + 1000
-        ):
-            self._model = self._build(ColumnModel, self._model.features)
+            sparse = isinstance(self.X, SparseColumns) and kind == "separable"
+            self._model = self._build(ColumnModel if sparse else GramModel, members)
+        elif isinstance(self._model, GramModel):
+            size = self._model.features.size
+            if kind == "separable" and size > 2 * self.n_samples + 1000:
+                self._model = self._build(ColumnModel, self._model.features)
+            elif kind == "groups" and size > max(self.n_samples, _FEW) and not isinstance(self.X, SparseColumns):
+                self._model = self._build(BlockModel, self._model.features)
         return self._model
+
+    def renew(self, penalty: Any, features: np.ndarray) -> None:
+        """Replace the model by one with the curvature of the current point, on some features of its working set."""
+        precise = self._model.dtype == np.float64
+        self._model = self._build(type(self._model), closure(penalty, features))
+        if precise:
+            self._model.promote()
 
     def _build(self, kind: Any, members: np.ndarray | None) -> Any:
         model = kind(self.X, curvature(self.loss, self.predictor), self.fit_intercept, self.n_features)
         if members is not None and members.size:
             model.grow(members)
         return model
+
+    def moved(self, features: np.ndarray, theta: np.ndarray) -> None:
+        """Take note that the dual point moved from `theta`, and that the slopes of some features follow at once."""
+        self._travelled += float(np.linalg.norm(self.theta - theta))
+        self._computed_at[features] = self._travelled
 
     def solve(
         self,
@@ -255,29 +318,64 @@ class Composite:
         Solution
             The best point found and its certificate.
         """
+        passes = self.passes(
+            penalty, tol=tol, max_iter=max_iter, deadline=deadline, candidates=candidates, on_pass=on_pass
+        )
+        return run_alone(self, passes)
+
+    def passes(
+        self,
+        penalty: Any,
+        *,
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        deadline: float = np.inf,
+        candidates: np.ndarray | None = None,
+        on_pass: Callable[[int, float], Any] | None = None,
+    ) -> Generator[None, None, Solution]:
+        """The passes of :meth:`solve` as a coroutine that pauses where slopes are to come from elsewhere.
+
+        Parameters
+        ----------
+        penalty, tol, max_iter, deadline, candidates, on_pass : object
+            As in :meth:`solve`.
+
+        Returns
+        -------
+        Solution
+            The best point found and its certificate.
+
+        Yields
+        ------
+        None
+            While `stale`: :meth:`solve` then computes the slopes, a driver of many problems those of all at once.
+        """
         convex = check_pair(self.loss, penalty)
         if self._norms is not None:
             self.refresh(penalty)  # the last penalty may have had wider thresholds
+        if self.stale:
+            yield
         floor = 1e-30 * float(loss_value(self.loss, np.zeros(self.n_samples)))
         target = max(tol * self.null_objective, floor)
         equations = equation_coordinates(penalty, self.features) if convex else None
         distances = np.empty(self.n_features)
-        lower_bound, best, stalls, smallest, status = -np.inf, None, 0, np.inf, "max_iter"
-        kkt_scale = 0.0
+        lower_bound, best, stalls, smallest, lowest, status = -np.inf, None, 0, np.inf, np.inf, "max_iter"
         try:
             for n_iter in range(1, max_iter + 1):
                 kkt = kkt_distances(penalty, self.coef, self.slope, self.features, distances)
                 value = self.objective(penalty)
                 if convex:
                     dual, slope = self._dual_point(penalty, equations)
-                    c = dual_scale(penalty, slope, self.features)
+                    c = min(dual_scale(penalty, slope, self.features), conjugate_scale(self.loss, dual))
                     gap = fenchel_young(self.loss, self.predictor, c * dual)
                     gap += penalty_gap(penalty, self.coef, slope, self.features, c)
                     merit = gap
                 else:
                     dual, c, gap = self.theta, 1.0, np.inf
-                    kkt_scale = max(kkt_scale, np.abs(self.slope).max(initial=0.0))
-                    merit, target = kkt, tol * kkt_scale
+                    self.largest_slope = max(self.largest_slope, float(np.abs(self.slope).max(initial=0.0)))
+                    merit, target = kkt, tol * self.largest_slope
+                    if self.null_objective <= floor and not self.coef.any():
+                        merit = 0.0  # a constant target: slopes are rounding, and there is nothing to explain
                 if best is None or value - gap > lower_bound:
                     lower_bound, proof = value - gap, c * dual
                 else:  # an earlier dual point proves more; a difference of two values is exact up to their rounding
@@ -295,14 +393,18 @@ class Composite:
                 grown = self._grow(penalty, distances, candidates, equations)
                 candidates = None
                 # Passes that gain next to nothing: turn to double precision, then give up.
-                stalls = 0 if grown or merit <= 0.9 * smallest else stalls + 1
-                smallest = merit if grown else min(merit, smallest)
+                stalls = (
+                    0 if grown or merit <= 0.9 * smallest or (convex and value < lowest - 0.1 * target) else stalls + 1
+                )
+                smallest, lowest = merit if grown else min(merit, smallest), min(value, lowest)
                 if stalls >= _PATIENCE:
                     stalls = 0
                     if not self._model.promote():
                         status = "stalled"
                         break
                 self._descend(penalty, 0.3 * target if convex else 0.0)
+                if self.stale:
+                    yield
         except KeyboardInterrupt:
             if best is None:
                 raise
@@ -335,28 +437,44 @@ class Composite:
         return new.size > 0
 
     def _descend(self, penalty: Any, target: float) -> None:
-        """Minimise the quadratic model on the working set and move there, by a line search where it is a model only."""
-        model = self.model(penalty)
-        features = model.features
-        old = self.coef[features]
-        new, slope = old.copy(), self.slope[features]
-        root, theta = model.root_weights, self.theta
-        residual = np.divide(self.theta, root, out=np.zeros_like(root), where=root > 0.0)
-        model.solve(penalty, new, slope, residual, target, _MAX_EPOCHS)
-        exact = is_quadratic(self.loss)
-        before = np.inf if exact else self.objective(penalty)
-        intercept = self.intercept
-        step = 1.0
-        while True:
-            self.coef[features] = old + step * (new - old) if step < 1.0 else new
+        """Minimise the model on the working set and move there."""
+        if not is_quadratic(self.loss):
+            newton_pass(self, penalty, target)
+            theta = self.theta
+            self._settle()  # from the coefficients: no rounding is carried along
+        else:
+            model = self.model(penalty)
+            features, root, theta = model.features, model.root_weights, self.theta
+            new, slope = self.coef[features], self.slope[features]
+            residual = np.divide(theta, root, out=np.zeros_like(root), where=root > 0.0)
+            model.solve(penalty, new, slope, residual, target, _MAX_EPOCHS)
+            self.coef[features] = new
             self._settle()
-            # Past rounding, a quadratic model is the loss itself and every step descends.
-            if exact or step < 1e-10 or self.objective(penalty) <= before:
-                break
-            step *= 0.5
-            self.intercept = intercept
         self._travelled += float(np.linalg.norm(self.theta - theta))
         self.refresh(penalty)
+
+
+def run_alone(problem: Composite, passes: Generator[None, None, Any]) -> Any:
+    """Run a coroutine of one problem to its end.
+
+    Parameters
+    ----------
+    problem : Composite
+        The problem.
+    passes : generator
+        Its :meth:`Composite.passes`, or what is made of them.
+
+    Returns
+    -------
+    object
+        What the coroutine returns.
+    """
+    while True:
+        try:
+            next(passes)
+            Composite.refresh_all(problem)
+        except StopIteration as end:
+            return end.value
 
 
 def check_pair(loss: Any, penalty: Any) -> bool:

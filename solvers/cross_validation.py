@@ -1,14 +1,16 @@
 """Cross-validation of whole paths: the same folds for every level, and no copy of the design."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
 from .columns import combine
 from .losses.functions import loss_value, reweighted
 from .path import Path
+from .simultaneous import Design, run_together
 
 
 class CrossValidation(NamedTuple):
@@ -20,12 +22,15 @@ class CrossValidation(NamedTuple):
         The weighted mean loss on the rows held out; NaN for levels that a fold did not reach.
     dual_gaps : ndarray of shape (n_alphas, n_folds)
         The duality gap of each fit.
+    kkts : ndarray of shape (n_alphas, n_folds)
+        The KKT residual of each fit.
     statuses : list of str
         The status of each fold's path.
     """
 
     losses: np.ndarray
     dual_gaps: np.ndarray
+    kkts: np.ndarray
     statuses: list[str]
 
 
@@ -35,9 +40,10 @@ def cross_validate(
     weights: np.ndarray,
     folds: Iterable[tuple[np.ndarray, np.ndarray]],
     n_alphas: int,
-    fit_path: Callable[[Any], Path],
+    fit_path: Callable[[Any], Any],
     *,
     n_jobs: int | None = None,
+    design: Design | None = None,
 ) -> CrossValidation:
     """Fit one path a fold and evaluate it on the rows held out.
 
@@ -56,9 +62,12 @@ def cross_validate(
     n_alphas : int
         How many levels a path has.
     fit_path : callable
-        From a fold's loss to its :class:`~sparsemodels.solvers.path.Path`.
+        From a fold's loss to its :class:`~sparsemodels.solvers.path.Path`; with a `design`, to a problem over it and
+        the coroutine of its path.
     n_jobs : int, optional
         Threads; the result is the same for every number.
+    design : Design, optional
+        What the folds share: they are then solved side by side, and one product serves the gradients of all.
 
     Returns
     -------
@@ -70,28 +79,47 @@ def cross_validate(
     ValueError
         If all sample weights of a fold's training or test rows are zero.
     """
-
-    def one(fold: int, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-        train_weights, test_weights = np.zeros_like(weights), np.zeros_like(weights)
-        np.add.at(train_weights, train, weights[train])
-        np.add.at(test_weights, test, weights[test])
-        for name, part in (("training", train_weights), ("held-out", test_weights)):
-            if not part.any():
+    losses: list[Any] = []
+    held_out: list[Any] = []
+    for fold, rows in enumerate(folds):
+        for name, part, record in zip(("training", "held-out"), rows, (losses, held_out), strict=True):
+            chosen = np.zeros_like(weights)
+            np.add.at(chosen, part, weights[part])
+            if not chosen.any():
                 raise ValueError(f"sample_weight is zero on all {name} rows of fold {fold}; use fewer or other folds")
-        path = fit_path(reweighted(loss, train_weights))
-        held_out = reweighted(loss, test_weights)
-        losses, gaps = np.full((2, n_alphas), np.nan)
-        for k in range(path.alphas.size):
-            support = np.flatnonzero(path.coefs[:, k])
-            predictor = combine(X, support, path.coefs[support, k]) + path.intercepts[k]
-            losses[k], gaps[k] = loss_value(held_out, predictor), path.dual_gaps[k]
-        return losses, gaps, path.status
+            record.append(reweighted(loss, chosen))
 
-    results = Parallel(n_jobs=n_jobs, backend="threading")(
-        delayed(one)(fold, train, test) for fold, (train, test) in enumerate(folds)
-    )
-    losses, gaps, statuses = zip(*results, strict=True)
-    return CrossValidation(np.column_stack(losses), np.column_stack(gaps), list(statuses))
+    def fit(chosen: np.ndarray) -> list[tuple[np.ndarray, str]]:
+        if design is None:
+            paths = [fit_path(losses[fold]) for fold in chosen]
+        else:
+            paths = run_together(design, [partial(fit_path, losses[fold]) for fold in chosen])
+        return [_evaluate(X, held_out[fold], path, n_alphas) for fold, path in zip(chosen, paths, strict=True)]
+
+    n_blocks = len(losses) if design is None else min(effective_n_jobs(n_jobs), len(losses))
+    blocks = np.array_split(np.arange(len(losses)), n_blocks)
+    results = Parallel(n_jobs=n_jobs, backend="threading")(delayed(fit)(block) for block in blocks)
+    tables, statuses = zip(*(result for block in results for result in block), strict=True)
+    return CrossValidation(*np.stack(tables, axis=-1), list(statuses))
+
+
+def _evaluate(X: Any, held_out: Any, path: Path | None, n_alphas: int) -> tuple[np.ndarray, str]:
+    """The losses on the rows held out, the gaps and KKT residuals, and the status of one fold's path."""
+    table = np.full((3, n_alphas), np.nan)
+    if path is None:
+        return table, "interrupted"
+    done = path.alphas.size
+    for k in range(done):
+        table[0, k] = loss_value(held_out, _predictor(X, path.coefs[:, k], path.intercepts[k]))
+    table[1, :done], table[2, :done] = path.dual_gaps, path.kkts
+    return table, path.status
+
+
+def _predictor(X: Any, coef: np.ndarray, intercept: Any) -> np.ndarray:
+    """The linear predictor; with several intercepts, one response after the other."""
+    support = np.flatnonzero(coef)
+    linear = combine(X, support, coef[support])
+    return linear + np.repeat(intercept, linear.size // np.size(intercept))
 
 
 def choose_level(losses: np.ndarray) -> tuple[int, int]:

@@ -4,12 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from .block_descent import block_descent
 from .certificate import model_gap, stationarity
+from .columns import SparseColumns
 from .coordinate_descent import gram_epochs
+from .group_update import Spectra
 from .newton import newton_descent, newton_step
 from .penalties.vector_functions import equation_coordinates, has_conjugate, structure
 from .proximal_descent import proximal_descent
-from .unit_columns import gather_normalized
+from .unit_columns import CenteredColumns, append_columns, cross_products, gather_normalized, gather_sparse
 
 _PASS = 16  # multiply-adds of a matrix product in the time of reading one number from memory
 _REDUCTION = 0.1  # of the gap, by one model: solving it further is lost where the next one differs
@@ -46,6 +49,7 @@ class GramModel:
     """
 
     first = 100
+    lasting = True  # worth keeping while the curvature changes a little: a Gram matrix costs much
 
     def __init__(self, X: Any, curvature: np.ndarray, fit_intercept: bool, n_features: int):
         self.X = X
@@ -57,20 +61,29 @@ class GramModel:
         self.dtype: Any = np.float64 if small else np.float32
         # Memory that is not touched is not there yet: room for many columns costs nothing, moving them does.
         self._columns: np.ndarray
+        self._stored: CenteredColumns
         self._gram: np.ndarray
         self._scale: np.ndarray
         self._allocate(min(1024, n_features))
+        self._spectra = Spectra()
 
     def _allocate(self, capacity: int) -> None:
         m, n = self.features.size, self.root_weights.size
+        if isinstance(self.X, SparseColumns):
+            n = 0  # their columns stay sparse
         columns = np.empty((n, capacity), dtype=self.dtype, order="F")
         gram = np.empty((capacity, capacity), dtype=self.dtype)
         scale = np.empty(capacity)
         if m:
-            columns[:, :m] = self._columns[:, :m]
+            columns[:, :m] = self._columns[:n, :m]
             gram[:m, :m] = self._gram[:m, :m]
             scale[:m] = self._scale[:m]
         self._columns, self._gram, self._scale = columns, gram, scale
+
+    @property
+    def scale(self) -> np.ndarray:
+        """The norms of the columns of the working set."""
+        return self._scale[: self.features.size]
 
     def room(self, support: int) -> int:
         """How many features may join at once, given the size of the support.
@@ -86,6 +99,9 @@ class GramModel:
         m, total = self.features.size, self.features.size + new.size
         if total > self._scale.size:
             self._allocate(max(total, min(2 * self._scale.size, self.member.size)))
+        if isinstance(self.X, SparseColumns):
+            self._grow_sparse(new, m, total)
+            return
         joined = self._columns[:, m:total]
         gather_normalized(self.X, new, self.root_weights, self.fit_intercept, joined, self._scale[m:total])
         if m:
@@ -96,6 +112,14 @@ class GramModel:
         self.features = np.concatenate([self.features, new])
         self.member[new] = True
 
+    def _grow_sparse(self, new: np.ndarray, m: int, total: int) -> None:
+        joined, self._scale[m:total] = gather_sparse(self.X, new, self.root_weights, self.fit_intercept)
+        self._stored = append_columns(self._stored, joined) if m else joined
+        self._gram[:total, m:total] = cross_products(self._stored, joined)
+        self._gram[m:total, :m] = self._gram[:m, m:total].T
+        self.features = np.concatenate([self.features, new])
+        self.member[new] = True
+
     def promote(self) -> bool:
         """Rebuild the model in double precision; False if it is already."""
         if self.dtype == np.float64:
@@ -103,6 +127,7 @@ class GramModel:
         features, self.features = self.features, np.empty(0, dtype=np.int64)
         self.dtype = np.float64
         self._allocate(self._scale.size)
+        self._spectra = Spectra()
         self.grow(features)
         return True
 
@@ -144,9 +169,10 @@ class GramModel:
         """
         gram, scale, features = self._gram, self._scale[: self.features.size], self.features
         if structure(penalty) != "separable":
-            return proximal_descent(
-                gram, scale, coef, slope, residual @ residual, penalty, features, target, max_epochs
-            )
+            problem = (gram, scale, coef, slope, residual @ residual, penalty, features, target, max_epochs)
+            if structure(penalty) == "groups":
+                return block_descent(*problem, spectra=self._spectra)
+            return proximal_descent(*problem)
         divisor = np.where(scale > 0.0, scale, 1.0)
         start_coef, start_slope, start_norm = coef.copy(), slope.copy(), residual @ residual
         # The slope of a constant column is rounding, and it has no length to measure it by.
@@ -162,12 +188,12 @@ class GramModel:
             return measure(penalty, coef, slope, scale, features, norm)
 
         exact = convex and equation_coordinates(penalty, features).any()
-        target = max(target, (_REDUCTION if convex else _REDUCTION**3) * gap())
+        target = max(target, _REDUCTION * gap())
         n_epochs = 0
         while True:
             support = int(np.count_nonzero(coef))
             # A Newton step costs about support^3 / 3 fast operations, an epoch support * m slow ones.
-            batch = int(min(max(4, support * support // (15 * features.size)), 50))
+            batch = int(min(max(20, support * support // (15 * features.size)), 50))
             moved = gram_epochs(gram, scale, coef, unit_slope, penalty, features, batch)
             n_epochs += batch
             current = gap()

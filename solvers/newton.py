@@ -38,6 +38,16 @@ def _submatrix(gram, free, diagonal, out):
         out[a, a] += diagonal[a]
 
 
+@kernel
+def _image(gram, free, change, out):
+    """The product of the Gram matrix with a vector that is zero but at the free coordinates, row by row."""
+    for a in range(free.size):
+        row, factor = gram[free[a]], change[a]
+        if factor != 0.0:
+            for i in range(out.size):
+                out[i] += factor * row[i]
+
+
 def newton_step(
     gram: np.ndarray, scale: np.ndarray, coef: np.ndarray, slope: np.ndarray, penalty: Any, features: np.ndarray
 ) -> int:
@@ -46,7 +56,9 @@ def newton_step(
     With the signs fixed the penalty is quadratic, so the minimum is one Cholesky solve away. Where it lies beyond
     kinks, the coordinates concerned stop there; if that does not descend, the step is halved down to the first kink.
     Where the columns of the support are dependent there is no unique minimum; then the step follows a null direction
-    of the model downhill to the first kink, which takes a column out of the support.
+    of the model downhill to the first kink, which takes a column out of the support. Where a concave penalty outweighs
+    the curvature of the loss there is none either; then it follows a direction of negative curvature downhill, as far
+    beyond the ends of smooth pieces as that descends.
 
     Parameters
     ----------
@@ -102,9 +114,9 @@ def newton_step(
         return np.where(new == lower, bottom, np.where(new == upper, top, new / unit))
 
     def image_of(change: np.ndarray) -> np.ndarray:
-        full = np.zeros(m)
-        full[free] = change
-        return (full.astype(gram.dtype) @ gram[:m, :m]).astype(float)
+        image = np.zeros(m)
+        _image(gram, free, change, image)
+        return image
 
     def evaluate(new: np.ndarray) -> tuple[float, np.ndarray]:
         """The change of the objective beyond its rounding, and that of the slopes."""
@@ -117,19 +129,20 @@ def newton_step(
     def move(t: float) -> np.ndarray:
         return np.where(reach <= t, np.where(step < 0.0, lower, upper), old + t * step)
 
+    t, shortest = 1.0, first
     if dependent >= 0:
         # Nearly null: the direction may have a minimum of its own before the first kink.
         bend = step @ image_of(step)[free] + curvatures @ step**2
-        new = move(min(first, gradient @ step / bend) if bend > 0.0 else first)
-        change, image = evaluate(new)
-    else:
-        t = 1.0
+        t = shortest = min(first, gradient @ step / bend) if bend > 0.0 else first
+        if np.any(curvatures < 0.0):
+            # Downwards on and on: the first end of a piece may be no kink, and a rounding away.
+            t = max(t, reach[np.isfinite(reach)].max())
+    new = move(t)
+    change, image = evaluate(new)
+    while change > 0.0 and t > shortest:  # fewer kinks at a time: each try costs far less than a new factor
+        t = max(0.5 * t, shortest)
         new = move(t)
         change, image = evaluate(new)
-        while change > 0.0 and t > first:  # fewer kinks at a time: each try costs far less than a new factor
-            t = max(0.5 * t, first)
-            new = move(t)
-            change, image = evaluate(new)
     if not change <= 0.0 or not np.any(new != old):
         return STILL
     coef[free] = coefficients(new)

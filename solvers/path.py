@@ -1,13 +1,14 @@
 """Regularisation paths with warm starts: one problem, many levels of its penalty."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .composite import Composite, Solution
+from .composite import Composite, Solution, run_alone
 from .generic import require
+from .path_problem import PathProblem
 from .penalties.functions import with_alpha
 from .penalties.vector_functions import kkt_distances, largest_critical_alpha, required_of_paths
 
@@ -75,17 +76,43 @@ def alpha_max(problem: Composite, penalty: Any, *, tol: float = 1e-10) -> float:
     float
         The level; inf if none is large enough (a pure ridge penalty), 0 if there is nothing to penalise.
     """
+    return run_alone(problem, alpha_max_passes(problem, penalty, tol=tol))
+
+
+def alpha_max_passes(problem: Composite, penalty: Any, *, tol: float = 1e-10) -> Generator[None, None, float]:
+    """The passes of :func:`alpha_max` as a coroutine, as :meth:`Composite.passes` are those of a solve.
+
+    Parameters
+    ----------
+    problem, penalty, tol : object
+        As in :func:`alpha_max`.
+
+    Returns
+    -------
+    float
+        The level.
+
+    Yields
+    ------
+    None
+        While the problem's slopes are stale.
+    """
     require(penalty, required_of_paths(penalty), "the penalty")
     problem.restart()
+    if problem.stale:
+        yield
     excluded = with_alpha(penalty, _PROHIBITIVE)
     distances = np.empty(problem.n_features)
     if kkt_distances(excluded, problem.coef, problem.slope, problem.features, distances) > 0.0:
-        problem.solve(excluded, tol=tol)
+        yield from problem.passes(excluded, tol=tol)
         problem.refresh_all()
+        if problem.stale:
+            yield
     free = problem.coef != 0.0
     slope = np.where(free, 0.0, problem.slope)
     # A few units in the last place up: at this level the thresholds must not round to below the slopes.
-    return float(largest_critical_alpha(penalty, slope) * (1.0 + 2.0**-50))
+    largest = float(largest_critical_alpha(penalty, slope) * (1.0 + 2.0**-50))
+    return problem.refine_alpha_max(penalty, largest) if isinstance(problem, PathProblem) else largest
 
 
 def alpha_grid(largest: float, n_alphas: int, eps: float) -> np.ndarray:
@@ -165,8 +192,41 @@ def solve_path(
     Path
         The solutions and their certificates.
     """
+    passes = path_passes(
+        problem, penalty, alphas, tol=tol, max_iter=max_iter, deadline=deadline, solve=solve, on_alpha=on_alpha
+    )
+    return run_alone(problem, passes)
+
+
+def path_passes(
+    problem: Composite,
+    penalty: Any,
+    alphas: np.ndarray,
+    *,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+    deadline: float = np.inf,
+    solve: Callable[..., Solution] | None = None,
+    on_alpha: Callable[[int, Solution], Any] | None = None,
+) -> Generator[None, None, Path]:
+    """The passes of :func:`solve_path` as a coroutine, as :meth:`Composite.passes` are those of one level.
+
+    Parameters
+    ----------
+    problem, penalty, alphas, tol, max_iter, deadline, solve, on_alpha : object
+        As in :func:`solve_path`.
+
+    Returns
+    -------
+    Path
+        The solutions and their certificates.
+
+    Yields
+    ------
+    None
+        While the problem's slopes are stale.
+    """
     require(penalty, required_of_paths(penalty), "the penalty")
-    solve = Composite.solve if solve is None else solve
     coefs = np.zeros((problem.n_features, len(alphas)), order="F")
     solutions: list[Solution] = []
     previous = None
@@ -174,14 +234,16 @@ def solve_path(
         candidates = None
         if previous is not None and alpha < previous:
             candidates = _strong_set(problem, penalty, alpha, previous)
-        solution = solve(
-            problem,
-            with_alpha(penalty, alpha),
-            tol=tol,
-            max_iter=max_iter,
-            deadline=deadline,
-            candidates=candidates,
-        )
+        options: dict[str, Any] = {
+            "tol": tol,
+            "max_iter": max_iter,
+            "deadline": deadline,
+            "candidates": candidates,
+        }
+        if solve is None:
+            solution = yield from problem.passes(with_alpha(penalty, alpha), **options)
+        else:
+            solution = solve(problem, with_alpha(penalty, alpha), **options)
         solutions.append(solution)
         coefs[:, k] = solution.coef
         stop = on_alpha is not None and on_alpha(k, solution)

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 
 from .columns import _REDUCTION, SparseColumns, column_axpy, column_dot, shape
 from .kernel import kernel
@@ -177,6 +178,31 @@ def gather_sparse(
     total = float(root_weights @ root_weights)
     _gather_sparse(X, features, root_weights, total, centered, data, indices, indptr, means, scale)
     return CenteredColumns(SparseColumns(data, indices, indptr, X.n_rows), means, total, np.zeros(1)), scale
+
+
+def cross_products(left: CenteredColumns, right: CenteredColumns) -> np.ndarray:
+    """The inner products of all columns of one set with all of another, which share rows, weights and centring.
+
+    Parameters
+    ----------
+    left : CenteredColumns
+        The first m columns.
+    right : CenteredColumns
+        The other k columns.
+
+    Returns
+    -------
+    ndarray of shape (m, k)
+        Their inner products.
+    """
+    stored = (as_scipy(part.columns) for part in (left, right))
+    return (next(stored).T @ next(stored)).toarray() - left.total * np.outer(left.means, right.means)
+
+
+def as_scipy(columns: SparseColumns) -> scipy.sparse.csc_array:
+    """The stored columns as SciPy's matrix over the same memory."""
+    size = columns.n_rows, columns.indptr.size - 1
+    return scipy.sparse.csc_array((columns.data, columns.indices, columns.indptr), shape=size)
 
 
 def append_columns(first: CenteredColumns, second: CenteredColumns) -> CenteredColumns:

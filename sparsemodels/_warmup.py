@@ -17,7 +17,23 @@ def warmup() -> None:
     >>> import sparsemodels
     >>> sparsemodels.warmup()
     """
-    from sparsemodels.linear_model import AdaptiveLassoCV, ElasticNet, ElasticNetCV, Lasso, OrthogonalMatchingPursuit
+    from sparsemodels.linear_model import (
+        AdaptiveLassoCV,
+        BestSubsetRegressor,
+        ElasticNet,
+        ElasticNetCV,
+        GroupLasso,
+        HuberLasso,
+        Lasso,
+        MCPRegressor,
+        OrthogonalMatchingPursuit,
+        QuantileLasso,
+        SCADRegressor,
+        SlopeRegressor,
+        SparseLogisticRegression,
+        SparsePoissonRegressor,
+        SquareRootLasso,
+    )
 
     rng = np.random.default_rng(0)
     X = np.asfortranarray(rng.standard_normal((30, 8)))
@@ -32,6 +48,12 @@ def warmup() -> None:
             ElasticNet(alpha=0.01, bounds=(-1.0, 1.0)).fit(data, y)
             AdaptiveLassoCV(alphas=3, cv=2).fit(data, y)
             ElasticNetCV(alphas=3, cv=2).fit(data, y)
+            for model in (MCPRegressor(0.01), SCADRegressor(0.01), GroupLasso(alpha=0.01), SlopeRegressor(0.01)):
+                model.fit(data, y)
+            for model in (HuberLasso(0.01), QuantileLasso(0.01), SquareRootLasso(0.01), BestSubsetRegressor(2)):
+                model.fit(data, y)
+            SparseLogisticRegression(0.01).fit(data, y > 0.0)
+            SparsePoissonRegressor(0.01).fit(data, np.round(np.abs(y)))
             for loss in ("squared", "sqrt", "absolute"):
                 for penalty in ("l0", "l1"):
                     OrthogonalMatchingPursuit(3, loss=loss, penalty=penalty, alpha=1e-3).fit(data, y)

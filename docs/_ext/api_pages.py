@@ -10,7 +10,10 @@ import sparsemodels.solvers
 
 ROOMS = {
     "linear_model": "Sparse linear models and greedy recovery: scikit-learn estimators.",
-    "inspection": "Pictures of fitted models, in the manner of scikit-learn's ``Display`` classes.",
+    "cross_decomposition": "Relations between two views of the same samples.",
+    "signal": "Signals restored by sparsity.",
+    "structure": "Structure of many variables: directed acyclic graphs and factors.",
+    "inspection": "Pictures of fitted models, as scikit-learn's ``Display`` classes, and explained predictions.",
     "datasets": "Real data that needs no download, and planted problems that return the ground truth.",
 }
 

@@ -63,6 +63,7 @@ ROWS = {
             )
         },
         "std:label": {
+            "accuracy_score": "modules/model_evaluation.html#accuracy-score",
             "r2_score": "modules/model_evaluation.html#r2-score",
             "metadata_routing": "metadata_routing.html#$",
             "df_output_transform": "auto_examples/miscellaneous/plot_set_output.html#$",

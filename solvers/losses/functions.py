@@ -31,6 +31,12 @@ def fenchel_young(loss, predictor, dual):
 
 
 @generic
+def conjugate_scale(loss, dual):
+    r"""The largest factor c <= 1, up to rounding, for which :math:`f^*(-c \theta)` is finite; 1 if it always is."""
+    return 1.0
+
+
+@generic
 def reweighted(loss, weights):
     """The same loss under other sample weights, as given up to a factor; plain Python only."""
     raise TypeError(f"{type(loss).__name__} registers no reweighted")

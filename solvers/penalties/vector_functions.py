@@ -42,6 +42,18 @@ def vector_prox(penalty: Any, point: np.ndarray, step: float, features: np.ndarr
 
 
 @functools.singledispatch
+def linear_pattern(
+    penalty: Any, coef: np.ndarray, features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    r"""The linear piece of a penalty around a point: what moves together, and at which price.
+
+    Returns the cluster of each coordinate (-1 where it stays zero), its sign, and the derivative of the penalty with
+    respect to each cluster's value c, where :math:`w_j = \pm c`. None where a penalty has no such pieces.
+    """
+    return None
+
+
+@functools.singledispatch
 def closure(penalty: Any, features: np.ndarray) -> np.ndarray:
     """The features with all that share a group with them, each group contiguous; the features for a separable one."""
     return features
@@ -164,10 +176,14 @@ def largest_critical_alpha(penalty: Any, slope: np.ndarray) -> float:
     return separable_largest_critical_alpha(penalty, slope)
 
 
+@functools.singledispatch
 def has_conjugate(penalty: Any) -> bool:
     """Whether a penalty registered its conjugate side, so that there is a duality gap."""
     if structure(penalty) == "separable":
-        return all(type(penalty) in function.registry for function in CONJUGATE.values())
+        inner = getattr(penalty, "penalty", None)  # a box has one where the penalty inside does
+        return all(type(penalty) in function.registry for function in CONJUGATE.values()) and (
+            inner is None or has_conjugate(inner)
+        )
     return type(penalty) in penalty_gap.registry
 
 

@@ -1,6 +1,13 @@
-"""Pictures of fitted models, in the manner of scikit-learn's Display classes."""
+"""Fitted models looked into: pictures in the manner of scikit-learn's Display classes, and explained predictions."""
 
 from .coefficient_path import CoefficientPathDisplay
 from .cross_validation_curve import CrossValidationDisplay
+from .representer_values import RepresenterValues, nuclear_representer_values, representer_values
 
-__all__ = ["CoefficientPathDisplay", "CrossValidationDisplay"]
+__all__ = [
+    "CoefficientPathDisplay",
+    "CrossValidationDisplay",
+    "RepresenterValues",
+    "nuclear_representer_values",
+    "representer_values",
+]

@@ -149,6 +149,10 @@ class CompositeEstimator(CallbackSupportMixin, BaseEstimator):
         """The level of the penalty."""
         return float(self.alpha)
 
+    def _largest_level(self, problem: Composite, penalty: Any) -> float:
+        """Where an automatic grid of levels begins: at the smallest level with an empty model."""
+        return alpha_max(problem, penalty)
+
     def _deadline(self) -> float:
         return np.inf if self.time_limit is None else time.monotonic() + self.time_limit
 

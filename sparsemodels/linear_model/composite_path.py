@@ -20,6 +20,6 @@ def composite_path(
     X, y, weights = estimator._validate(X, y, sample_weight)
     deadline = estimator._deadline()
     problem, penalty = estimator._problem(X, y, weights), estimator._penalty(X.shape[1])
-    grid, _ = levels(problem, penalty, alphas, eps)
+    grid = levels(estimator._largest_level(problem, penalty), alphas, eps)
     problem.restart()
     return estimator._path(problem, penalty, grid, deadline)

@@ -10,9 +10,11 @@ from threadpoolctl import threadpool_limits
 
 from sparsemodels._base import Interval, StrOptions
 from sparsemodels.linear_model.composite_estimator import CompositeEstimator, warn_unless_converged
+from sparsemodels.solvers.columns import SparseColumns
 from sparsemodels.solvers.composite import Composite, Solution
 from sparsemodels.solvers.cross_validation import choose_level, cross_validate
-from sparsemodels.solvers.path import Path, alpha_grid, alpha_max
+from sparsemodels.solvers.path import Path, alpha_grid, path_passes
+from sparsemodels.solvers.simultaneous import Design
 
 
 def check_alphas(alphas: Any) -> np.ndarray:
@@ -28,15 +30,14 @@ def check_alphas(alphas: Any) -> np.ndarray:
     return np.sort(vector)[::-1].copy()
 
 
-def levels(problem: Composite, penalty: Any, alphas: Any, eps: float) -> tuple[np.ndarray, float]:
-    """The levels of a path, decreasing, and the smallest level with an empty model."""
-    largest = alpha_max(problem, penalty)
+def levels(largest: float, alphas: Any, eps: float) -> np.ndarray:
+    """The levels of a path, decreasing: as given, or a grid from the largest that is of interest."""
     if not isinstance(alphas, Integral):
-        return check_alphas(alphas), largest
+        return check_alphas(alphas)
     if not np.isfinite(largest):
         raise ValueError("l1_ratio must be > 0 for an automatic grid, got 0: no level makes all coefficients zero.")
     # With a constant target (or nothing to penalise) every level gives the same model; the grid is then arbitrary.
-    return alpha_grid(largest if largest > 0.0 else 1.0, int(alphas), eps), largest
+    return alpha_grid(largest if largest > 0.0 else 1.0, int(alphas), eps)
 
 
 def cross_validated(constraints: dict, **others: Any) -> dict:
@@ -73,14 +74,22 @@ class PathCrossValidation(CompositeEstimator):
         context = self._init_callback_context(max_subtasks=len(candidates) * (len(folds) + 1))
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         full = self._problem(X, y, weights)
+        design = self._shared_design(full)
+        options = {"tol": self.tol, "max_iter": self.max_iter, "deadline": deadline}
         runs = []
         for parameters, penalty in candidates:
-            alphas, largest = levels(full, penalty, self.alphas, self.eps)
+            largest = self._largest_level(full, penalty)
+            alphas = levels(largest, self.alphas, self.eps)
 
-            def fit_path(loss: Any, penalty: Any = penalty, alphas: np.ndarray = alphas) -> Path:
-                return self._path(self._fold_problem(full, loss), penalty, alphas, deadline)
+            def fit_path(loss: Any, penalty: Any = penalty, alphas: np.ndarray = alphas) -> Any:
+                if design is None:
+                    return self._path(self._fold_problem(full, loss), penalty, alphas, deadline)
+                problem = design.problem(loss)
+                return problem, path_passes(problem, penalty, alphas, **options)
 
-            validation = cross_validate(full.X, full.loss, weights, folds, alphas.size, fit_path, n_jobs=self.n_jobs)
+            validation = cross_validate(
+                full.X, full.loss, weights, folds, alphas.size, fit_path, n_jobs=self.n_jobs, design=design
+            )
             self._report(context, "folds", X, y)
             runs.append((parameters, penalty, alphas, largest, validation))
         means = [np.nanmin(np.append(run[-1].losses.mean(axis=1), np.inf)) for run in runs]
@@ -96,6 +105,15 @@ class PathCrossValidation(CompositeEstimator):
     def _fold_problem(self, full: Composite, loss: Any) -> Composite:
         """The problem of one fold: the same design under other weights."""
         return Composite(full.X, loss, fit_intercept=self.fit_intercept)
+
+    def _shared_design(self, full: Composite) -> Design | None:
+        """What the folds share, where their paths are the usual ones: one product then serves all their gradients."""
+        usual = (
+            type(self)._path is CompositeEstimator._path
+            and type(self)._fold_problem is PathCrossValidation._fold_problem
+        )
+        plain = type(full) is Composite and isinstance(full.X, (np.ndarray, SparseColumns))
+        return Design(full.X, fit_intercept=self.fit_intercept) if usual and plain else None
 
     def _report(self, context: Any, name: str, X: Any, y: Any) -> None:
         task = context.subcontext(task_name=name)
@@ -138,5 +156,5 @@ class PathCrossValidation(CompositeEstimator):
         self._set_solution(solution._replace(status="interrupted") if interrupted else solution, dtype)
         failed = [status for status in validation.statuses if status != "converged"]
         if failed:
-            target = self.tol * path.null_objective
-            warn_unless_converged(f"{type(self).__name__} on a fold", failed[0], self.max_fold_gap_, target)
+            target, kkt = self.tol * path.null_objective, float(np.nanmax(np.append(validation.kkts, 0.0)))
+            warn_unless_converged(f"{type(self).__name__} on a fold", failed[0], self.max_fold_gap_, target, kkt)
