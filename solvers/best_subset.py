@@ -138,9 +138,11 @@ def best_subset(
     state = search.state
     scale = search.null_objective
     certificate = SubsetCertificate(X, loss, fit_intercept, ridge, state)
-    lowers, n_nodes, statuses = np.zeros(wanted.size), np.zeros(wanted.size, dtype=np.int64), []
+    lowers, n_nodes = np.zeros(wanted.size), np.zeros(wanted.size, dtype=np.int64)
+    coefs, intercepts = np.zeros((n_features, wanted.size), order="F"), np.zeros(wanted.size)
     supports: list[np.ndarray] = []
-    coefs, intercepts, objectives = np.zeros((n_features, wanted.size), order="F"), np.zeros(wanted.size), []
+    statuses: list[str] = []
+    objectives: list[float] = []
     # From the largest size down: what bounds the larger subsets bounds the smaller ones, too.
     for k in range(wanted.size - 1, -1, -1):
         size = int(min(wanted[k], n_features))

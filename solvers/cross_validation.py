@@ -100,7 +100,8 @@ def cross_validate(
     blocks = np.array_split(np.arange(len(losses)), n_blocks)
     results = Parallel(n_jobs=n_jobs, backend="threading")(delayed(fit)(block) for block in blocks)
     tables, statuses = zip(*(result for block in results for result in block), strict=True)
-    return CrossValidation(*np.stack(tables, axis=-1), list(statuses))
+    errors, gaps, kkts = np.stack(tables, axis=-1)
+    return CrossValidation(errors, gaps, kkts, list(statuses))
 
 
 def _evaluate(X: Any, held_out: Any, path: Path | None, n_alphas: int) -> tuple[np.ndarray, str]:

@@ -211,7 +211,9 @@ class CurvedSearch:
     def _swaps(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """The best swaps of the model, each as a subset and where to start its fit."""
         k = self.size
-        tableau, local = self._local(_CANDIDATES) if k else (None, None)
+        if k == 0:
+            return []
+        tableau, local = self._local(_CANDIDATES)
         if tableau is None or local.size == k:
             return []
         rows, inverse = tableau.rows[:k, k:], np.diag(tableau.inverse[:k, :k])

@@ -12,7 +12,7 @@ the sum running over the k largest. The best dual point is that of the perspecti
 """
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -165,7 +165,7 @@ class DataRelaxation:
         When to stop.
     """
 
-    def __init__(self, problem: Composite, ridge: float, state: object, deadline: float):
+    def __init__(self, problem: Composite, ridge: float, state: Any, deadline: float):
         self.problem, self.state, self.deadline = problem, state, deadline
         self.ridges = np.full(problem.n_features, ridge)
 

@@ -111,7 +111,7 @@ class Companion(Composite):
 
 
 def run_together(
-    design: Design, starts: Sequence[Callable[[], tuple[Companion, Generator]]], *, width: int = WIDTH
+    design: Design, starts: Sequence[Callable[[], tuple[Companion, Generator[None, None, Any]]]], *, width: int = WIDTH
 ) -> list[Any]:
     r"""Run coroutines of many problems over one design in rounds: one product for all stale slopes, then one pass each.
 

@@ -16,7 +16,7 @@ def test_two_commands():
     commands = re.findall(r"^python3 -m venv \.venv\S* && .*$", README, re.M)
     assert len(commands) == 2
     assert commands[0].endswith("examples/quickstart.py")
-    assert commands[1].endswith("-m pytest -q")
+    assert commands[1].endswith("-m pytest -q -n auto")
 
 
 def test_usage(capsys):

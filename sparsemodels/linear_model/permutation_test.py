@@ -1,6 +1,7 @@
 """A permutation test of the null hypothesis that the target has nothing to do with the features."""
 
 from collections.abc import Generator
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -235,9 +236,7 @@ class PermutationTest(CallbackSupportMixin, BaseEstimator):
             task.call_on_fit_task_end(estimator=self, X=X, y=y)
             return outcome
 
-        runs = run_together(
-            design, [lambda order=order, fold=fold: start(order, fold) for order in orders for fold in folds]
-        )
+        runs = run_together(design, [partial(start, order, fold) for order in orders for fold in folds])
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         statuses = ["interrupted" if run is None else run.status for run in runs]
         if "interrupted" in statuses:  # without all permutations there is no p-value

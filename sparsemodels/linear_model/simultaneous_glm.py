@@ -1,6 +1,7 @@
 """Many related sparse linear models over one design, fitted side by side."""
 
 from collections.abc import Generator
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -237,7 +238,7 @@ class SimultaneousGLM(MultiOutputMixin, CompositeRegressor):
                 stopped.append(True)
             return solution._replace(dual=np.empty(0))  # as long as the data, for every problem
 
-        solutions = run_together(design, [lambda k=k: start(k) for k in range(n_problems)])
+        solutions = run_together(design, [partial(start, k) for k in range(n_problems)])
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         self._set_solutions(solutions, largest, X, y.ndim == 1)
 
@@ -276,8 +277,8 @@ class SimultaneousGLM(MultiOutputMixin, CompositeRegressor):
         self.intercept_, self.n_iter_, self.objective_ = collect("intercept"), collect("n_iter"), collect("objective")
         self.dual_gap_, self.kkt_, self.status_ = collect("dual_gap"), collect("kkt"), collect("status")
         gaps = np.atleast_1d(self.dual_gap_ / np.where(null > 0.0, null, 1.0))
-        self.relative_gap_ = float(gaps[0]) if vectors else gaps
-        self.alpha_max_ = float(largest[0]) if vectors else largest
+        self.relative_gap_: Any = float(gaps[0]) if vectors else gaps
+        self.alpha_max_: Any = float(largest[0]) if vectors else largest
         statuses = [solution.status for solution in solutions]
         if "interrupted" in statuses:
             raise KeyboardInterrupt

@@ -1,6 +1,7 @@
 """Stability selection: the features that a sparse model selects on most halves of the data."""
 
 from collections.abc import Generator
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -263,9 +264,7 @@ class StabilitySelection(SelectorMixin, CallbackSupportMixin, BaseEstimator):
             relative_gap = path.dual_gaps.max() / (path.null_objective if path.null_objective > 0.0 else 1.0)
             return Resample(path.dual_gaps, relative_gap, n_selected, int(path.n_iters.sum()), path.status)
 
-        runs = run_together(
-            design, [lambda rows=rows, seed=seed: start(rows, seed) for rows, seed in zip(subsamples, seeds)]
-        )
+        runs = run_together(design, [partial(start, rows, seed) for rows, seed in zip(subsamples, seeds)])
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         done = [run for run in runs if run is not None]
         if not done:
