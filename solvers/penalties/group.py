@@ -64,10 +64,10 @@ class GroupNorm(NamedTuple):
 
     References
     ----------
-    M. Yuan and Y. Lin, "Model selection and estimation in regression with grouped variables", JRSS B 68, 2006; and
-    N. Simon, J. Friedman, T. Hastie and R. Tibshirani, "A sparse-group lasso", JCGS 22(2), 2013; and P. Breheny and
-    J. Huang, "Group descent algorithms for nonconvex penalized linear and logistic regression models with grouped
-    predictors", Statistics and Computing 25, 2015.
+    M. Yuan and Y. Lin, "Model selection and estimation in regression with grouped variables", JRSS B 68, 2006. The
+    sparse group: N. Simon, J. Friedman, T. Hastie and R. Tibshirani, "A sparse-group lasso", JCGS 22(2), 2013. Concave
+    norms: P. Breheny and J. Huang, "Group descent algorithms for nonconvex penalized linear and logistic regression
+    models with grouped predictors", Statistics and Computing 25, 2015.
     """
 
     norm: Any
