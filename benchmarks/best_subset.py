@@ -10,6 +10,10 @@ from planted_regression import Case
 __all__ = ["BIG", "CASES", "PEERS", "TARGET", "TIGHT", "build", "efforts", "quality", "settings", "tiny"]
 
 TITLE = "Best subset of a given size"
+MEANING = (
+    "The quality is the share of the target that a subset leaves, less what the planted one leaves: below zero is "
+    "better than planted, and every package is timed that is at least as good."
+)
 # At least as good as the planted subset. How much better is in the column of the quality.
 TARGET, TIGHT = 0.0, None
 

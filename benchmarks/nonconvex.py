@@ -12,6 +12,10 @@ from lasso import half_decades
 from scipy import sparse
 
 TITLE = "MCP and SCAD"
+MEANING = (
+    "The quality is the KKT residual, relative to the largest slope at zero; every package is timed at 1e-06. The "
+    "problems are not convex: stationary points differ with the start, and ours is timed from the faster of its two."
+)
 TARGET, TIGHT = 1e-6, None
 
 

@@ -94,7 +94,9 @@ def _rst(task: Any, results: dict[str, Any]) -> str:
     target = f"Every package is timed at the quality {task.TARGET:.0e}" + (
         f"; the last column says who reaches {task.TIGHT:.0e}.\n" if task.TIGHT else ".\n"
     )
-    blocks, machine = [target], None
+    if hasattr(task, "MEANING"):  # of a quality that is no relative duality gap
+        target = f"{task.MEANING}\n"
+    blocks, machine = [f"{task.TITLE}\n{'-' * len(task.TITLE)}\n", target], None
     for name, result in results.items():
         if result["machine"] != machine:
             machine = result["machine"]
@@ -117,7 +119,8 @@ def _first_fit(options: argparse.Namespace) -> list[str]:
     _save(options.output, "first_fit", {**header, "seconds": table})
     machine = f"{report.describe(header['machine'])} {header['date']}, load average {header['load_average']}.\n"
     note = "Import beyond NumPy's and SciPy's; first fits are what they take beyond a warm fit.\n"
-    (options.output / "first_fit.rst").write_text("\n".join([machine, note, report.as_rst(rows)]))
+    title = f"{first_fit.TITLE}\n{'-' * len(first_fit.TITLE)}\n"
+    (options.output / "first_fit.rst").write_text("\n".join([title, machine, note, report.as_rst(rows)]))
     return [
         f"first_fit, {name}: {first_fit.beyond_warm(peers[harness.OURS], 'cold')} s cold, "
         f"{first_fit.beyond_warm(peers[harness.OURS], 'warm')} s warm"
