@@ -160,6 +160,10 @@ class CompositeEstimator(CallbackSupportMixin, BaseEstimator):
         loss = self._loss(y, weights / weights.sum())
         return Composite(as_columns(X), loss, fit_intercept=self.fit_intercept)
 
+    def _fold_problem(self, full: Composite, loss: Any) -> Composite:
+        """The problem of one fold: the same design under other weights."""
+        return Composite(full.X, loss, fit_intercept=self.fit_intercept)
+
     def _set_solution(self, solution: Solution, dtype: Any) -> None:
         """The fitted attributes; raises the interruption again once the best model so far is kept."""
         self._set_coefficients(solution, dtype)

@@ -205,7 +205,6 @@ class LADLassoCV(PathCrossValidation, LADLasso):
     """
 
     _parameter_constraints: dict = cross_validated(LADLasso._parameter_constraints)
-    _fold_problem = VertexRegressor._fold_problem  # not that of PathCrossValidation, which comes first
 
     def __init__(
         self,

@@ -102,15 +102,11 @@ class PathCrossValidation(CompositeEstimator):
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         self._set_path(path, validation, largest, X.dtype)
 
-    def _fold_problem(self, full: Composite, loss: Any) -> Composite:
-        """The problem of one fold: the same design under other weights."""
-        return Composite(full.X, loss, fit_intercept=self.fit_intercept)
-
     def _shared_design(self, full: Composite) -> Design | None:
         """What the folds share, where their paths are the usual ones: one product then serves all their gradients."""
         usual = (
             type(self)._path is CompositeEstimator._path
-            and type(self)._fold_problem is PathCrossValidation._fold_problem
+            and type(self)._fold_problem is CompositeEstimator._fold_problem
         )
         plain = type(full) is Composite and isinstance(full.X, (np.ndarray, SparseColumns))
         return Design(full.X, fit_intercept=self.fit_intercept) if usual and plain else None

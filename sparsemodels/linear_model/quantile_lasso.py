@@ -234,7 +234,6 @@ class QuantileLassoCV(PathCrossValidation, QuantileLasso):
     """
 
     _parameter_constraints: dict = cross_validated(QuantileLasso._parameter_constraints)
-    _fold_problem = VertexRegressor._fold_problem  # not that of PathCrossValidation, which comes first
 
     def __init__(
         self,

@@ -237,7 +237,6 @@ class SquareRootLassoCV(PathCrossValidation, SquareRootLasso):
     """
 
     _parameter_constraints: dict = cross_validated(SquareRootLasso._parameter_constraints)
-    _fold_problem = SquareRootLasso._fold_problem  # not that of PathCrossValidation, which comes first
 
     def __init__(
         self,
