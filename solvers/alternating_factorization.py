@@ -1,0 +1,317 @@
+r"""Nonnegative factorization of a matrix by alternating half-steps, extrapolated.
+
+.. math:: \min_{W, H \ge 0} \; \tfrac12 \sum_{ij} m_{ij} \bigl(x_{ij} - (W H)_{ij}\bigr)^2 + p(W) + q(H)
+
+Each half-step improves all rows of one factor (:func:`~sparsemodels.solvers.row_update.update_rows`), H standing
+transposed. Between half-steps both factors are pushed on along their last change, as long as the objective falls; where
+it does not, the push is taken back and made smaller. The objective of the pairs that are kept never rises.
+
+**Certificate.** At a stationary point no entry can improve on its own. The residual sums the squares of every entry's
+own best step, each in the units of the data, :math:`\sqrt{c}\,|f - \min(\max(f - g / c, 0), u)|` with g the
+gradient and c the curvature along the entry, and divides by the norm of the data: it stays the same when the data, or
+a component against its codes, are scaled.
+
+References
+----------
+A. M. S. Ang and N. Gillis, "Accelerating nonnegative matrix factorization algorithms using extrapolation", Neural
+Computation 31, 2019. N. Gillis and F. Glineur, "Accelerated multiplicative updates and hierarchical ALS algorithms for
+nonnegative matrix factorization", Neural Computation 24, 2012.
+"""
+
+import time
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .observed_matrix import ObservedMatrix, SomeEntries, SparseMatrix, power_sum, shape, transposed
+from .row_update import RowsUpdate, RowTerms, squared_error, update_rows
+
+_CANCELLATION = 1e-7  # relative error below which the loss is summed entry by entry
+_CONFIRM = 3.0  # the true residual is measured once that of the extrapolated factors is so near to `tol`
+
+
+class RowPenalty(NamedTuple):
+    """Penalty of one factor: lasso, ridge, upper bound and the smoothness of its rows over a graph.
+
+    Attributes
+    ----------
+    l1 : float
+        Weight of the sum of all entries.
+    l2 : float
+        Weight of half the sum of their squares.
+    upper_bound : float
+        Upper bound of every entry; can be infinite.
+    graph : sparse array of shape (n_rows, n_rows), or None
+        Symmetric affinities >= 0 between the rows.
+    graph_strength : float
+        Weight of half the sum, over all pairs of rows once, of affinity times squared distance.
+    """
+
+    l1: float = 0.0
+    l2: float = 0.0
+    upper_bound: float = np.inf
+    graph: Any = None
+    graph_strength: float = 0.0
+
+
+class Factorization(NamedTuple):
+    """Two factors with their certificate.
+
+    Attributes
+    ----------
+    W : ndarray of shape (n_rows, n_components)
+        The first factor.
+    Ht : ndarray of shape (n_columns, n_components)
+        The second factor, transposed.
+    objective : float
+        The objective, with all penalties.
+    objective_history : ndarray of shape (n_iter + 1,)
+        The objective at the start and after every iteration.
+    kkt : float
+        The relative natural residual of the optimality conditions at the returned pair.
+    n_iter : int
+        Iterations; each improves both factors.
+    status : str
+        Why the solver returned: ``"converged"`` (`kkt` <= `tol`), ``"max_iter"``, ``"time_limit"``, ``"stopped"`` by
+        `on_iteration`, or ``"interrupted"``.
+    """
+
+    W: np.ndarray
+    Ht: np.ndarray
+    objective: float
+    objective_history: np.ndarray
+    kkt: float
+    n_iter: int
+    status: str
+
+
+@singledispatch
+def penalty_value(penalty: Any, F: np.ndarray) -> float:
+    """The value of a factor's penalty."""
+    raise TypeError(f"not a penalty of a factor: {type(penalty).__name__}")
+
+
+@singledispatch
+def improve(
+    penalty: Any, matrix: ObservedMatrix, F: np.ndarray, K: np.ndarray, *, max_sweeps: int, exact: bool, **options: Any
+) -> RowsUpdate:
+    """Improve all rows of a factor under its penalty, in place, the other factor fixed."""
+    raise TypeError(f"not a penalty of a factor: {type(penalty).__name__}")
+
+
+@singledispatch
+def make_feasible(penalty: Any, F: np.ndarray) -> np.ndarray:
+    """The nearest factor that obeys the penalty's constraints, in place."""
+    raise TypeError(f"not a penalty of a factor: {type(penalty).__name__}")
+
+
+@penalty_value.register
+def _(penalty: RowPenalty, F: np.ndarray) -> float:
+    total = 0.0
+    if penalty.l1 > 0.0:
+        total += penalty.l1 * float(F.sum(dtype=np.float64))
+    if penalty.l2 > 0.0:
+        total += 0.5 * penalty.l2 * float(np.sum(np.square(F, dtype=np.float64)))
+    if penalty.graph_strength > 0.0:
+        wide = F.astype(np.float64, copy=False)
+        degrees = np.asarray(penalty.graph.sum(axis=1)).ravel()
+        total += 0.5 * penalty.graph_strength * float(degrees @ (wide**2).sum(axis=1) - np.vdot(wide, penalty.graph @ wide))
+    return total
+
+
+@make_feasible.register
+def _(penalty: RowPenalty, F: np.ndarray) -> np.ndarray:
+    return np.clip(F, 0.0, penalty.upper_bound, out=F)
+
+
+def row_terms(penalty: RowPenalty, F: np.ndarray) -> RowTerms:
+    """The edits of every row's least squares that a penalty makes at the present factor.
+
+    The graph couples the rows. Its quadratic form is replaced by one above it that touches it at `F` and is separable,
+    with twice the degrees in place of the Laplacian matrix: what lowers the one lowers the other.
+    """
+    n_rows, r = F.shape
+    ridge, pull = np.full(n_rows, penalty.l2), np.empty((0, r))
+    if penalty.graph_strength > 0.0:
+        degrees = np.asarray(penalty.graph.sum(axis=1)).ravel()
+        wide = F.astype(np.float64, copy=False)
+        ridge = ridge + 2.0 * penalty.graph_strength * degrees
+        pull = penalty.graph_strength * (degrees[:, None] * wide + penalty.graph @ wide)
+    return RowTerms(np.full(n_rows, penalty.l1), ridge, np.full(n_rows, penalty.upper_bound), pull)
+
+
+@improve.register
+def _(
+    penalty: RowPenalty, matrix: Any, F: np.ndarray, K: np.ndarray, *, max_sweeps: int, exact: bool, **options: Any
+) -> RowsUpdate:
+    return update_rows(matrix, F, K, row_terms(penalty, F), max_sweeps=max_sweeps, exact=exact, **options)
+
+
+def sweeps_worth_their_cost(matrix: ObservedMatrix, n_components: int) -> int:
+    """How many sweeps over the rows cost half of what the products before them cost."""
+    n_rows, n_columns = shape(matrix)
+    entries = matrix.rows.data.size if isinstance(matrix, SparseMatrix | SomeEntries) else n_rows * n_columns
+    ratio = 1.0 + (entries + n_columns * n_components) // (n_rows * (n_components + 1))
+    return int(1.0 + 0.5 * ratio)
+
+
+def certify(
+    matrix: ObservedMatrix, W: np.ndarray, Ht: np.ndarray, penalty_W: Any, penalty_H: Any, **options: Any
+) -> tuple[float, float]:
+    """The objective of a pair of factors and the relative residual of its optimality conditions.
+
+    Parameters
+    ----------
+    matrix : DenseMatrix, SparseMatrix, MostEntries or SomeEntries
+        The matrix.
+    W, Ht : ndarray of shape (n_rows, n_components), (n_columns, n_components)
+        The factors; not changed.
+    penalty_W, penalty_H : RowPenalty or another record of a penalty
+        Their penalties.
+    **options
+        Passed to :func:`improve`.
+
+    Returns
+    -------
+    objective : float
+        Half the squared error plus the penalties.
+    kkt : float
+        The residual.
+    """
+    options = {"exact": False, "max_sweeps": 0, **options}
+    first = improve(penalty_W, matrix, W, Ht, **options)
+    second = improve(penalty_H, transposed(matrix), Ht, W, **options)
+    objective = 0.5 * squared_error(matrix, W, Ht) + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
+    energy = power_sum(matrix, 2.0)
+    squared = first.kkt_squared + second.kkt_squared
+    return objective, float(np.sqrt(squared / energy)) if energy > 0.0 else float(np.sqrt(squared))
+
+
+def alternate(
+    matrix: ObservedMatrix,
+    W: np.ndarray,
+    Ht: np.ndarray,
+    penalty_W: Any = RowPenalty(),
+    penalty_H: Any = RowPenalty(),
+    *,
+    solver: str = "hals",
+    tol: float = 1e-4,
+    max_iter: int = 200,
+    extrapolate: bool = True,
+    deadline: float = np.inf,
+    on_iteration: Callable[[int, float], bool] | None = None,
+    n_jobs: int | None = None,
+) -> Factorization:
+    """Factorize a matrix into nonnegative factors under squared error.
+
+    Parameters
+    ----------
+    matrix : DenseMatrix, SparseMatrix, MostEntries or SomeEntries
+        What is known of the matrix, from :func:`~sparsemodels.solvers.observed_matrix.observe`.
+    W : ndarray of shape (n_rows, n_components)
+        Where to start; not changed.
+    Ht : ndarray of shape (n_columns, n_components)
+        The other factor, transposed; not changed.
+    penalty_W, penalty_H : RowPenalty or another record of a penalty
+        Penalties and constraints of the two factors.
+    solver : {"hals", "bpp"}, default="hals"
+        How rows are improved: by a few sweeps of coordinate descent, or exactly by block principal pivoting.
+    tol : float, default=1e-4
+        Stop once the relative residual of the optimality conditions is at most this.
+    max_iter : int, default=200
+        The most iterations.
+    extrapolate : bool, default=True
+        Whether to push the factors on along their last change.
+    deadline : float, default=inf
+        When to stop, in seconds of ``time.monotonic()``.
+    on_iteration : callable, optional
+        Called with the number of iterations and the objective; stops the fit by returning True.
+    n_jobs : int, optional
+        Threads over blocks of rows; the answer does not depend on them.
+
+    Returns
+    -------
+    Factorization
+        The best pair and its certificate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsemodels.solvers.alternating_factorization import alternate
+    >>> from sparsemodels.solvers.observed_matrix import observe
+    >>> X = np.outer([1.0, 2.0, 3.0], [4.0, 5.0])
+    >>> solution = alternate(observe(X), np.ones((3, 1)), np.ones((2, 1)), tol=1e-9)
+    >>> bool(np.allclose(solution.W @ solution.Ht.T, X)), solution.status
+    (True, 'converged')
+    """
+    flipped = transposed(matrix)
+    energy = power_sum(matrix, 2.0)
+    scale = energy if energy > 0.0 else 1.0
+    exact = solver == "bpp"
+    n_components = W.shape[1]
+    common = {"exact": exact, "n_jobs": n_jobs, "energy": energy}
+    sweeps_W = sweeps_worth_their_cost(matrix, n_components)
+    sweeps_H = sweeps_worth_their_cost(flipped, n_components)
+
+    def objective_of(loss: float, W: np.ndarray, Ht: np.ndarray) -> float:
+        if loss < _CANCELLATION * energy:
+            loss = 0.5 * squared_error(matrix, W, Ht)
+        return loss + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
+
+    W, Ht = (np.array(F, order="C") for F in (W, Ht))
+    make_feasible(penalty_W, W)
+    make_feasible(penalty_H, Ht)
+    best_W, best_H = W.copy(), Ht.copy()
+    pushed_W, pushed_H = W.copy(), Ht.copy()
+    objective = 0.5 * squared_error(matrix, W, Ht) + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
+    history = [objective]
+    # Ang and Gillis: the push, its ceiling, and how they grow and shrink.
+    push, ceiling, growth, ceiling_growth, shrink = (0.5, 1.0, 1.01, 1.005, 1.5) if not exact else (0.5, 1.0, 1.1, 1.05, 1.5)
+    last_push, kkt, n_iter, status = push, np.inf, 0, "max_iter"
+    if not extrapolate:
+        push = 0.0
+    try:
+        while n_iter < max_iter:
+            # The second factor first: the push of a nonnegative point along its change is projected, so that
+            # (W, pushed H) is a pair whose objective comes with the update of W.
+            H_new = pushed_H.copy()
+            seen_H = improve(penalty_H, flipped, H_new, pushed_W, max_sweeps=sweeps_H, **common)
+            pushed_H = make_feasible(penalty_H, H_new + push * (H_new - Ht)) if push > 0.0 else H_new.copy()
+            W_new = pushed_W.copy()
+            make_feasible(penalty_W, W_new)
+            seen_W = improve(penalty_W, matrix, W_new, pushed_H, max_sweeps=sweeps_W, **common)
+            reached = objective_of(seen_W.loss, W_new, pushed_H)
+            n_iter += 1
+            if reached <= objective:
+                objective = reached
+                np.copyto(best_W, W_new)
+                np.copyto(best_H, pushed_H)
+                pushed_W = make_feasible(penalty_W, W_new + push * (W_new - W)) if push > 0.0 else W_new.copy()
+                W, Ht = W_new, H_new
+                last_push, push = push, min(ceiling, growth * push)
+                ceiling = min(1.0, ceiling_growth * ceiling)
+            else:
+                ceiling, push = last_push, push / shrink
+                pushed_W, pushed_H = best_W.copy(), best_H.copy()
+                W, Ht = best_W.copy(), best_H.copy()
+            history.append(objective)
+            near = np.sqrt((seen_W.kkt_squared + seen_H.kkt_squared) / scale) <= _CONFIRM * tol
+            if near:
+                _, kkt = certify(matrix, best_W, best_H, penalty_W, penalty_H, n_jobs=n_jobs, energy=energy)
+                if kkt <= tol:
+                    status = "converged"
+                    break
+            if time.monotonic() > deadline:
+                status = "time_limit"
+                break
+            if on_iteration is not None and on_iteration(n_iter, objective):
+                status = "stopped"
+                break
+    except KeyboardInterrupt:
+        status = "interrupted"
+    objective, kkt = certify(matrix, best_W, best_H, penalty_W, penalty_H, n_jobs=n_jobs, energy=energy)
+    if status == "max_iter" and kkt <= tol:
+        status = "converged"
+    return Factorization(best_W, best_H, objective, np.array(history), kkt, n_iter, status)
