@@ -117,7 +117,9 @@ def _(penalty: RowPenalty, F: np.ndarray) -> float:
     if penalty.graph_strength > 0.0:
         wide = F.astype(np.float64, copy=False)
         degrees = np.asarray(penalty.graph.sum(axis=1)).ravel()
-        total += 0.5 * penalty.graph_strength * float(degrees @ (wide**2).sum(axis=1) - np.vdot(wide, penalty.graph @ wide))
+        total += (
+            0.5 * penalty.graph_strength * float(degrees @ (wide**2).sum(axis=1) - np.vdot(wide, penalty.graph @ wide))
+        )
     return total
 
 
@@ -268,7 +270,9 @@ def alternate(
     objective = 0.5 * squared_error(matrix, W, Ht) + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
     history = [objective]
     # Ang and Gillis: the push, its ceiling, and how they grow and shrink.
-    push, ceiling, growth, ceiling_growth, shrink = (0.5, 1.0, 1.01, 1.005, 1.5) if not exact else (0.5, 1.0, 1.1, 1.05, 1.5)
+    push, ceiling, growth, ceiling_growth, shrink = (
+        (0.5, 1.0, 1.01, 1.005, 1.5) if not exact else (0.5, 1.0, 1.1, 1.05, 1.5)
+    )
     last_push, kkt, n_iter, status = push, np.inf, 0, "max_iter"
     if not extrapolate:
         push = 0.0

@@ -1,7 +1,7 @@
 r"""Nonnegative least squares solved exactly, many rows with one Gram matrix: block principal pivoting.
 
-A row's problem :math:`\min_{0 \le f \le u} \tfrac12 f^\top Q f - c^\top f` splits its coordinates into those at zero, at
-the upper bound and free. With the free ones at their least-squares values, a coordinate that is infeasible, or whose
+A row's problem :math:`\min_{0 \le f \le u} \tfrac12 f^\top Q f - c^\top f` splits its coordinates into those at zero,
+at the upper bound and free. With the free ones at their least-squares values, a coordinate that is infeasible, or whose
 gradient has the wrong sign, is put into the wrong set; all of them are exchanged at once as long as their number
 falls, and only the last one (Murty's rule, which cannot cycle) once it has failed to fall three times.
 

@@ -18,17 +18,16 @@ N. Gillis and F. Glineur, "Accelerated multiplicative updates and hierarchical A
 factorization", Neural Computation 24, 2012.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 from joblib import Parallel, delayed, effective_n_jobs
 
 from .block_principal_pivoting import pivot_rows
 from .kernel import kernel
-from .observed_matrix import DenseMatrix, SparseMatrix, power_sum, shape
+from .observed_matrix import DenseMatrix, MostEntries, SparseMatrix, power_sum
 
 _LANES = 16  # rows swept together
 _BLOCK = 1024  # rows of one task: fixed, so that no answer depends on the number of workers
@@ -306,20 +305,42 @@ def gram(K: np.ndarray) -> np.ndarray:
 def squared_error(matrix: Any, F: np.ndarray, K: np.ndarray) -> float:
     """The weighted squared error over the known entries, summed entry by entry: exact also for a perfect fit."""
     rows = matrix.rows
-    return float(_listed_error(rows.data, rows.indices, rows.indptr, rows.weights, F, K, isinstance(matrix, SparseMatrix)))
+    return float(
+        _listed_error(rows.data, rows.indices, rows.indptr, rows.weights, F, K, isinstance(matrix, SparseMatrix))
+    )
 
 
 @squared_error.register
 def _(matrix: DenseMatrix, F: np.ndarray, K: np.ndarray) -> float:
+    return sum(_sum_of_squares(residual) for _, residual in _residual_blocks(matrix.X, F, K))
+
+
+@squared_error.register
+def _(matrix: MostEntries, F: np.ndarray, K: np.ndarray) -> float:
+    unknown = matrix.unknown_rows
     total = 0.0
-    for start in range(0, F.shape[0], _BLOCK):
-        residual = matrix.X[start : start + _BLOCK] - F[start : start + _BLOCK] @ K.T
-        total += float(np.vdot(residual, residual)) if residual.dtype == np.float64 else float(np.sum(np.square(residual, dtype=np.float64)))
+    for start, residual in _residual_blocks(matrix.X, F, K):
+        ends = unknown.indptr[start : start + residual.shape[0] + 1]
+        rows = np.repeat(np.arange(residual.shape[0]), np.diff(ends))
+        residual[rows, unknown.indices[ends[0] : ends[-1]]] = 0.0
+        total += _sum_of_squares(residual)
     return total
 
 
+def _residual_blocks(X: np.ndarray, F: np.ndarray, K: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, F.shape[0], _BLOCK):
+        yield start, X[start : start + _BLOCK] - F[start : start + _BLOCK] @ K.T
+
+
+def _sum_of_squares(block: np.ndarray) -> float:
+    """In float64 also for float32."""
+    return (
+        float(np.vdot(block, block)) if block.dtype == np.float64 else float(np.square(block, dtype=np.float64).sum())
+    )
+
+
 @kernel(fastmath={"contract", "reassoc", "nsz"})
-def _listed_error(data, indices, indptr, weights, F, K, others_are_zero):
+def _listed_error(data, indices, indptr, weights, F, K, zeros_are_known):
     total = 0.0
     r = F.shape[1]
     for i in range(indptr.size - 1):
@@ -330,10 +351,10 @@ def _listed_error(data, indices, indptr, weights, F, K, others_are_zero):
                 fit += np.float64(F[i, a]) * np.float64(other[a])
             error = data[t] - fit
             square = error * error
-            if others_are_zero:  # its part of the sum over all entries of the squared fit is added below
+            if zeros_are_known:  # its part of the sum over all entries of the squared fit is added below
                 square -= fit * fit
             total += square * weights[t] if weights.size else square
-    if others_are_zero:
+    if zeros_are_known:
         squares_F = np.zeros((r, r))
         squares_K = np.zeros((r, r))
         for i in range(F.shape[0]):

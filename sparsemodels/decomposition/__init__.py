@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 _WHERE: dict[str, str] = {
+    "NMF": "nmf",
 }
 
 __all__ = list(_WHERE)

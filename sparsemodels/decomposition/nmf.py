@@ -1,0 +1,618 @@
+"""Nonnegative matrix factorization."""
+
+import contextlib
+import time
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.extmath import randomized_svd
+from sklearn.utils.validation import check_array, check_is_fitted
+from threadpoolctl import threadpool_limits
+
+from sparsemodels._base import (
+    BaseEstimator,
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    _fit_context,
+    require_numpy,
+    with_callbacks,
+)
+from sparsemodels._known_entries import known_entries, warn_of_empty
+from sparsemodels.solvers.alternating_factorization import Factorization, RowPenalty
+from sparsemodels.solvers.initial_factors import factors_from_svd, imputed, mean_in_place_of_zeros, random_factors
+from sparsemodels.solvers.observed_matrix import (
+    DenseMatrix,
+    ObservedMatrix,
+    SparseMatrix,
+    power_sum,
+    shape,
+    total_weight,
+    values,
+)
+from sparsemodels.solvers.row_update import RowTerms, gram, no_terms, sweep_rows
+
+from .factorization_loss import loss_of
+
+__all__ = ["NMF"]
+
+_REMEDIES = {
+    "max_iter": "increase max_iter or tol",
+    "time_limit": "the time_limit was reached: increase it or tol",
+    "stopped": "a callback stopped the fit",
+    "interrupted": "the fit was interrupted",
+}
+
+
+class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator):
+    r"""Nonnegative matrix factorization, with missing entries, penalties, robust losses and a certificate.
+
+    .. math:: \min_{W, H \ge 0} \; \sum_{(i, j) \text{ known}} v_{ij}\, d\bigl(x_{ij}, (W H)_{ij}\bigr)
+        + \alpha_W \nu_W \Bigl(\rho \|W\|_1 + \tfrac{1 - \rho}{2} \|W\|_F^2\Bigr)
+        + \alpha_H \nu_H \Bigl(\rho \|H\|_1 + \tfrac{1 - \rho}{2} \|H\|_F^2\Bigr)
+
+    with weights v (one where none are given), :math:`\rho` the `l1_ratio`, and :math:`\nu_W, \nu_H` the known weight
+    per row and per column: `n_features` and `n_samples` where everything is known, as in scikit-learn.
+
+    Parameters
+    ----------
+    n_components : int or "auto", default="auto"
+        The rank. ``"auto"`` is the smaller of the two dimensions.
+    loss : {"frobenius", "kullback-leibler", "itakura-saito", "correntropy", "huber", "l21", "cauchy"} or float, \
+            default="frobenius"
+        The divergence d. A number is the :math:`\beta` of the beta-divergence, in [-1, 3]: 2 is half the squared
+        error, 1 Kullback-Leibler, 0 Itakura-Saito. The last four are robust: they count large residuals less.
+    solver : {"auto", "hals", "bpp", "mu", "cd"}, default="auto"
+        ``"hals"``, accelerated and extrapolated coordinate descent on rows, and ``"bpp"``, exact nonnegative least
+        squares by block principal pivoting, for squared error; ``"mu"``, multiplicative updates, and ``"cd"``,
+        second-order coordinate descent, for every beta-divergence. ``"auto"`` takes ``"hals"`` for squared error
+        and the robust losses and ``"cd"`` for the other divergences.
+    init : {"nndsvd", "nndsvda", "spa", "random"}, tuple of two arrays or None, default=None
+        Where to start: from a singular value decomposition, with zeros kept or replaced by the mean; from the most
+        extreme rows of X (successive projection); or from uniform random numbers. A tuple holds W of shape
+        (n_samples, n_components) and H of shape (n_components, n_features). None is ``"nndsvda"`` if every entry is
+        known and the rank is not above both dimensions, else ``"random"``.
+    n_init : int, default=1
+        How many starts to try; all but the first are random. The factorization with the lowest objective is kept.
+    alpha_W : float, default=0.0
+        Weight of the penalty of W.
+    alpha_H : float or "same", default="same"
+        Weight of the penalty of H; ``"same"`` is `alpha_W`.
+    l1_ratio : float, default=0.0
+        The share of the lasso in the penalties, in [0, 1].
+    upper_bound : float, optional
+        Upper bound of all entries of `components_` and of the codes.
+    simplex : {"codes", "components"}, optional
+        Make the rows of W, or the rows of `components_`, sum to one.
+    graph_W : {array, sparse matrix} of shape (n_samples, n_samples), optional
+        Symmetric affinities >= 0 of the samples: neighbours get similar codes. `transform` does not use it.
+    graph_H : {array, sparse matrix} of shape (n_features, n_features), optional
+        Symmetric affinities >= 0 of the features: neighbours get similar loadings.
+    graph_strength : float, default=1.0
+        Weight of half the sum over pairs of rows, each once, of affinity times squared distance.
+    robust_axis : {"elements", "samples", "features"}, default="elements"
+        What a robust loss may discount: single entries, whole rows, or whole columns of X.
+    missing : {"auto", "implicit"}, default="auto"
+        NaN marks missing entries of a dense X. What a sparse X does not store is zero, or missing with
+        ``"implicit"``.
+    extrapolate : bool, default=True
+        Whether ``"hals"`` and ``"bpp"`` push the factors on along their last change.
+    tol : float, default=1e-4
+        Stop once `kkt_` is at most this.
+    max_iter : int, default=200
+        The most iterations; each improves both factors.
+    time_limit : float, optional
+        Seconds after which the best factorization so far is returned.
+    random_state : int, RandomState or None, default=None
+        Random starts and the randomised singular value decomposition.
+    n_jobs : int, optional
+        Threads over blocks of rows. The answer does not depend on their number, 1 or more; with None, one thread and
+        the threads that the BLAS library takes.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        The factor H.
+    n_components_ : int
+        The rank.
+    kkt_ : float
+        The certificate: the relative residual of the optimality conditions at the fitted pair. Every entry's own best
+        step, in the units of the data, over the norm of the data; zero at a stationary point, and unchanged when X or
+        a component are scaled.
+    objective_ : float
+        The objective, with penalties.
+    objective_history_ : ndarray of shape (n_iter_ + 1,) or longer
+        The objective at the start and after each iteration.
+    reconstruction_err_ : float
+        The square root of twice the loss of the training data: for squared error, the Frobenius norm of the
+        residual over the known entries.
+    n_iter_ : int
+        Iterations.
+    status_ : str
+        Why the fit ended: ``"converged"``, ``"max_iter"``, ``"time_limit"``, ``"stopped"`` or ``"interrupted"``.
+    robust_weights_ : ndarray
+        Of a robust loss: the final weight of each sample or feature, or of each known entry in the order of rows.
+    scale_ : float
+        Of a robust loss: the size of residuals from which on they count less.
+    n_steps_ : int
+        Calls of `partial_fit`.
+    n_features_in_ : int
+        Features seen in `fit`.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, where X has them.
+
+    See Also
+    --------
+    sparsemodels.decomposition.NBMF : One factor is binary.
+    sparsemodels.decomposition.NMFCV : Chooses the rank by held-out entries.
+    sparsemodels.decomposition.sufficiently_scattered : Whether the factors are unique.
+    sklearn.decomposition.NMF : Without missing entries, and with one sweep per product.
+
+    Notes
+    -----
+    After the last iteration the codes of the training data are solved exactly for the final components, so that
+    ``fit_transform(X)`` and ``fit(X).transform(X)`` agree. The problem is not convex: the certificate says that a
+    stationary point was found, not that it is the best one.
+
+    References
+    ----------
+    N. Gillis and F. Glineur, "Accelerated multiplicative updates and hierarchical ALS algorithms for nonnegative
+    matrix factorization", Neural Computation 24, 2012. A. M. S. Ang and N. Gillis, "Accelerating nonnegative matrix
+    factorization algorithms using extrapolation", Neural Computation 31, 2019. J. Kim and H. Park, "Fast nonnegative
+    matrix factorization", SIAM Journal on Scientific Computing 33, 2011.
+
+    Examples
+    --------
+    Two of nine entries are missing; the rank-one factorization fills them in:
+
+    >>> import numpy as np
+    >>> from sparsemodels.decomposition import NMF
+    >>> X = np.array([[1.0, 2.0, np.nan], [2.0, 4.0, 6.0], [np.nan, 6.0, 9.0]])
+    >>> model = NMF(n_components=1, tol=1e-8, random_state=0)
+    >>> codes = model.fit_transform(X)
+    >>> model.inverse_transform(codes).round(4)
+    array([[1., 2., 3.],
+           [2., 4., 6.],
+           [3., 6., 9.]])
+    >>> model.status_, bool(model.kkt_ <= 1e-8)
+    ('converged', True)
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "loss": [
+            StrOptions({"frobenius", "kullback-leibler", "itakura-saito", "correntropy", "huber", "l21", "cauchy"}),
+            Interval(Real, -1, 3, closed="both"),
+        ],
+        "solver": [StrOptions({"auto", "hals", "bpp", "mu", "cd"})],
+        "init": [StrOptions({"nndsvd", "nndsvda", "spa", "random"}), tuple, None],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "alpha_W": [Interval(Real, 0, None, closed="left")],
+        "alpha_H": [Interval(Real, 0, None, closed="left"), StrOptions({"same"})],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "upper_bound": [None, Interval(Real, 0, None, closed="neither")],
+        "simplex": [StrOptions({"codes", "components"}), None],
+        "graph_W": ["array-like", "sparse matrix", None],
+        "graph_H": ["array-like", "sparse matrix", None],
+        "graph_strength": [Interval(Real, 0, None, closed="left")],
+        "robust_axis": [StrOptions({"elements", "samples", "features"})],
+        "missing": [StrOptions({"auto", "implicit"})],
+        "extrapolate": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "time_limit": [None, Interval(Real, 0, None, closed="neither")],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        n_components="auto",
+        *,
+        loss="frobenius",
+        solver="auto",
+        init=None,
+        n_init=1,
+        alpha_W=0.0,
+        alpha_H="same",
+        l1_ratio=0.0,
+        upper_bound=None,
+        simplex=None,
+        graph_W=None,
+        graph_H=None,
+        graph_strength=1.0,
+        robust_axis="elements",
+        missing="auto",
+        extrapolate=True,
+        tol=1e-4,
+        max_iter=200,
+        time_limit=None,
+        random_state=None,
+        n_jobs=None,
+    ):
+        self.n_components = n_components
+        self.loss = loss
+        self.solver = solver
+        self.init = init
+        self.n_init = n_init
+        self.alpha_W = alpha_W
+        self.alpha_H = alpha_H
+        self.l1_ratio = l1_ratio
+        self.upper_bound = upper_bound
+        self.simplex = simplex
+        self.graph_W = graph_W
+        self.graph_H = graph_H
+        self.graph_strength = graph_strength
+        self.robust_axis = robust_axis
+        self.missing = missing
+        self.extrapolate = extrapolate
+        self.tol = tol
+        self.max_iter = max_iter
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, *, mask: Any = None, weights: Any = None) -> "NMF":
+        """Find the factors.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The matrix, >= 0 where it is known. NaN marks missing entries of a dense one.
+        y : None
+            Ignored.
+        mask : array-like of bool of shape (n_samples, n_features), optional
+            True where a dense X is known. What stands elsewhere is never read.
+        weights : array-like or sparse matrix of shape (n_samples, n_features), optional
+            Weights >= 0 of the entries; zero means missing. For a sparse X with ``missing="implicit"``, a sparse
+            matrix that stores the same entries.
+
+        Returns
+        -------
+        NMF
+            The fitted estimator itself.
+        """
+        self._fit(X, mask, weights)
+        return self
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None, *, mask: Any = None, weights: Any = None) -> np.ndarray:
+        """Find the factors and return the codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The matrix, as in :meth:`fit`.
+        y : None
+            Ignored.
+        mask : array-like of bool of shape (n_samples, n_features), optional
+            As in :meth:`fit`.
+        weights : array-like or sparse matrix of shape (n_samples, n_features), optional
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            The factor W.
+        """
+        return self._fit(X, mask, weights)
+
+    def _one_blas_thread(self) -> Any:
+        return contextlib.nullcontext() if self.n_jobs is None else threadpool_limits(1, "blas")
+
+    def _fit(self, X: Any, mask: Any, weights: Any) -> np.ndarray:
+        require_numpy(X, self.solver)
+        X, matrix = known_entries(self, X, mask, weights, missing=self.missing)
+        warn_of_empty(self, matrix)
+        loss = loss_of(self)
+        loss.check(matrix)
+        deadline = np.inf if self.time_limit is None else time.monotonic() + self.time_limit
+        penalty_W, penalty_H = self._penalties(matrix)
+        random_state = check_random_state(self.random_state)
+        context = self._init_callback_context(max_subtasks=self.n_init * self.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X)
+
+        def on_iteration(n_iter: int, objective: float) -> bool:
+            task = context.subcontext(task_name="iteration")
+            task.call_on_fit_task_begin(estimator=self, X=X)
+            return bool(task.call_on_fit_task_end(estimator=self, X=X))
+
+        best = None
+        with self._one_blas_thread():
+            for run in range(self.n_init):
+                W, Ht = self._start(X, matrix, "random" if run else self.init, random_state)
+                solution = self._solve(loss, matrix, W, Ht, penalty_W, penalty_H, deadline, on_iteration)
+                if best is None or solution.objective < best.objective:
+                    best = solution
+                if solution.status in ("time_limit", "stopped", "interrupted"):
+                    best = best._replace(status=solution.status)
+                    break
+        context.call_on_fit_task_end(estimator=self, X=X)
+        self._set_solution(loss, matrix, best)
+        return best.W
+
+    def _solve(self, loss, matrix, W, Ht, penalty_W, penalty_H, deadline, on_iteration) -> Factorization:
+        """Alternate, then solve the codes exactly; once more where that moved the components away from optimal."""
+        histories: list[np.ndarray] = []
+        done = 0
+        tol = self.tol
+        while True:
+            options = {"tol": tol, "max_iter": max(self.max_iter - done, 1), "deadline": deadline}
+            solution = loss.solve(
+                matrix, W, Ht, penalty_W, penalty_H, **options, on_iteration=on_iteration, n_jobs=self.n_jobs
+            )
+            done += solution.n_iter
+            histories.append(solution.objective_history)
+            finished = loss.finish(matrix, solution, penalty_W, penalty_H, n_jobs=self.n_jobs)
+            if finished.objective <= solution.objective:
+                solution = finished
+            if solution.status != "converged" or solution.kkt <= self.tol or done >= self.max_iter:
+                break
+            W, Ht, tol = solution.W, solution.Ht, 0.3 * tol
+        status = solution.status
+        if status in ("converged", "max_iter"):
+            status = "converged" if solution.kkt <= self.tol else "max_iter"
+        history = np.concatenate([histories[0], *(part[1:] for part in histories[1:])])
+        history[-1] = solution.objective
+        return solution._replace(objective_history=history, n_iter=done, status=status)
+
+    def _penalties(self, matrix: ObservedMatrix) -> tuple[Any, Any]:
+        """The records of both factors' penalties."""
+        n_rows, n_columns = shape(matrix)
+        self._known_per_row = total_weight(matrix) / n_rows
+        alpha_H = self.alpha_W if self.alpha_H == "same" else self.alpha_H
+        scale_H = alpha_H * total_weight(matrix) / n_columns
+        graph_W, graph_H = _affinities("graph_W", self.graph_W, n_rows), _affinities("graph_H", self.graph_H, n_columns)
+        if self.simplex == "components":
+            raise NotImplementedError
+        penalty_H = self._row_penalty(scale_H, graph_H)
+        return self._code_penalty(graph_W), penalty_H
+
+    def _row_penalty(self, scale: float, graph: Any) -> RowPenalty:
+        bound = np.inf if self.upper_bound is None else float(self.upper_bound)
+        strength = 0.0 if graph is None else float(self.graph_strength)
+        return RowPenalty(scale * self.l1_ratio, scale * (1.0 - self.l1_ratio), bound, graph, strength)
+
+    def _code_penalty(self, graph: Any = None) -> Any:
+        return self._row_penalty(self.alpha_W * self._known_per_row, graph)
+
+    def _rank(self, matrix: ObservedMatrix) -> int:
+        if isinstance(self.init, tuple):
+            return int(np.shape(self.init[0])[1]) if self.n_components == "auto" else int(self.n_components)
+        return min(shape(matrix)) if self.n_components == "auto" else int(self.n_components)
+
+    def _start(self, X: Any, matrix: ObservedMatrix, init: Any, random_state: Any) -> tuple[np.ndarray, np.ndarray]:
+        """W and the transpose of H where the fit begins."""
+        rank, (n_rows, n_columns) = self._rank(matrix), shape(matrix)
+        dtype = values(matrix).dtype
+        if isinstance(init, tuple):
+            return _given_start(init, (n_rows, rank), (rank, n_columns), dtype)
+        if init is None:
+            complete = isinstance(matrix, DenseMatrix | SparseMatrix)
+            init = "nndsvda" if complete and rank <= min(n_rows, n_columns) else "random"
+        if init == "random":
+            return random_factors(matrix, rank, random_state)
+        if rank > min(n_rows, n_columns):
+            raise ValueError(
+                f"init={init!r} needs n_components <= min(n_samples, n_features) = {min(n_rows, n_columns)}, "
+                f"got {rank}."
+            )
+        filled = imputed(matrix)
+        filled = X if filled is None else filled
+        left, singular, right = randomized_svd(filled, rank, random_state=random_state)
+        W, Ht = factors_from_svd(left, singular, right.T)
+        if init == "nndsvda":
+            mean = power_sum(matrix, 1.0) / total_weight(matrix)
+            mean_in_place_of_zeros(W, mean)
+            mean_in_place_of_zeros(Ht, mean)
+        return np.ascontiguousarray(W, dtype=dtype), np.ascontiguousarray(Ht, dtype=dtype)
+
+    def _set_solution(self, loss: Any, matrix: ObservedMatrix, solution: Factorization) -> None:
+        """The fitted attributes; raises the interruption again once the best model so far is kept."""
+        for name in ("_code_gram", "_code_products", "n_steps_"):  # a new fit forgets what partial_fit has summed
+            self.__dict__.pop(name, None)
+        self.components_ = np.ascontiguousarray(solution.Ht.T)
+        self.n_components_ = self._n_features_out = self.components_.shape[0]
+        self.kkt_ = solution.kkt
+        self.objective_ = solution.objective
+        self.objective_history_ = solution.objective_history
+        self.reconstruction_err_ = float(np.sqrt(2.0 * max(loss.value(matrix, solution.W, solution.Ht), 0.0)))
+        self.n_iter_ = solution.n_iter
+        self.status_ = solution.status
+        if solution.status == "interrupted":
+            raise KeyboardInterrupt
+        if solution.status != "converged":
+            warnings.warn(
+                f"{type(self).__name__} did not reach its tolerance: KKT residual {solution.kkt:.3e} > {self.tol:.3e}; "
+                f"{_REMEDIES[solution.status]}.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _fitted_codes(self, matrix: ObservedMatrix) -> np.ndarray:
+        """The codes of rows for the fitted components."""
+        Ht = np.ascontiguousarray(self.components_.T, dtype=values(matrix).dtype)
+        with self._one_blas_thread():
+            return loss_of(self).codes(
+                matrix, Ht, self._code_penalty(), tol=self.tol, max_iter=self.max_iter, n_jobs=self.n_jobs
+            )
+
+    def transform(self, X: Any, *, mask: Any = None, weights: Any = None) -> np.ndarray:
+        """The codes of samples: each row's own problem, solved exactly for squared error.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, as in :meth:`fit`. A row without known entries has the code zero.
+        mask : array-like of bool of shape (n_samples, n_features), optional
+            As in :meth:`fit`.
+        weights : array-like or sparse matrix of shape (n_samples, n_features), optional
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            The codes.
+        """
+        check_is_fitted(self)
+        _, matrix = known_entries(self, X, mask, weights, missing=self.missing, reset=False)
+        loss_of(self).check(matrix)
+        return self._fitted_codes(matrix)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """The matrix that codes stand for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            The products of the codes with the components.
+        """
+        check_is_fitted(self)
+        codes = check_array(X, dtype=(np.float64, np.float32), accept_sparse="csr")
+        if codes.shape[1] != self.n_components_:
+            raise ValueError(f"X must have {self.n_components_} columns, one a component, got {codes.shape[1]}.")
+        return codes @ self.components_
+
+    def score(self, X: Any, y: Any = None, *, mask: Any = None, weights: Any = None) -> float:
+        """The negative mean loss of a known entry, its codes fitted: the higher the better.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, as in :meth:`fit`.
+        y : None
+            Ignored.
+        mask : array-like of bool of shape (n_samples, n_features), optional
+            As in :meth:`fit`.
+        weights : array-like or sparse matrix of shape (n_samples, n_features), optional
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        float
+            Minus the weighted mean of d over the known entries; for squared error, minus half the mean squared error.
+        """
+        check_is_fitted(self)
+        _, matrix = known_entries(self, X, mask, weights, missing=self.missing, reset=False)
+        loss = loss_of(self)
+        loss.check(matrix)
+        Ht = np.ascontiguousarray(self.components_.T, dtype=values(matrix).dtype)
+        return -loss.value(matrix, self._fitted_codes(matrix), Ht) / total_weight(matrix)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None) -> "NMF":
+        """Learn from one more batch of samples, for squared error on complete data.
+
+        What the components need to know of all batches so far is two small matrices: the Gram matrix of the codes and
+        the products of codes and samples. Each call solves the batch's codes exactly, adds to both, and improves the
+        components on the sums: online matrix factorization. After :meth:`fit` it goes on from the fitted components,
+        with sums that begin anew.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            A batch without missing entries.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        NMF
+            The estimator itself.
+
+        References
+        ----------
+        J. Mairal, F. Bach, J. Ponce and G. Sapiro, "Online learning for matrix factorization and sparse coding",
+        Journal of Machine Learning Research 11, 2010.
+        """
+        first = not hasattr(self, "components_")
+        if not hasattr(self, "_code_gram"):
+            self.n_steps_ = 0
+        require_numpy(X, self.solver)
+        X, matrix = known_entries(self, X, missing=self.missing, reset=first)
+        loss = loss_of(self)
+        if loss.name != "squared error" or not isinstance(matrix, DenseMatrix | SparseMatrix):
+            raise ValueError("partial_fit needs squared error (solver 'hals' or 'bpp') and X without missing entries.")
+        if self.graph_W is not None or self.graph_H is not None or self.simplex == "components":
+            raise ValueError("partial_fit takes no graph and no simplex='components'.")
+        penalty_W, penalty_H = self._penalties(matrix)
+        if first:
+            _, Ht = self._start(X, matrix, self.init, check_random_state(self.random_state))
+        else:
+            Ht = np.ascontiguousarray(self.components_.T, dtype=values(matrix).dtype)
+        n_features, rank = Ht.shape
+        if first or not hasattr(self, "_code_gram"):
+            self._code_gram, self._code_products = np.zeros((rank, rank)), np.zeros((n_features, rank))
+            self._n_seen = 0
+        with self._one_blas_thread():
+            codes = loss.codes(matrix, Ht, penalty_W, tol=self.tol, max_iter=self.max_iter, n_jobs=self.n_jobs)
+            data = X if scipy.sparse.issparse(X) else np.asarray(X)
+            self._code_gram += gram(codes)
+            self._code_products += data.T @ codes
+            self._n_seen += codes.shape[0]
+            share = self._n_seen / codes.shape[0]  # the penalty of the components grows with the samples seen
+            plain = no_terms(n_features, rank)
+            terms = RowTerms(
+                plain.l1 + share * penalty_H.l1,
+                plain.ridge + share * penalty_H.l2,
+                np.full(n_features, penalty_H.upper_bound),
+                plain.pull,
+            )
+            totals = np.zeros(3)
+            sweep_rows(self._code_gram, self._code_products, Ht, *terms, 10, 0.01, totals)
+        self.components_ = np.ascontiguousarray(Ht.T)
+        self.n_components_ = self._n_features_out = rank
+        self.n_steps_ += 1
+        return self
+
+
+def _affinities(name: str, graph: Any, n_nodes: int) -> Any:
+    """A symmetric, nonnegative affinity matrix as CSR, or None."""
+    if graph is None:
+        return None
+    matrix = scipy.sparse.csr_array(graph, dtype=np.float64)
+    if matrix.shape != (n_nodes, n_nodes):
+        raise ValueError(f"{name} must have the shape {(n_nodes, n_nodes)}, got {matrix.shape}.")
+    if matrix.nnz and (not np.isfinite(matrix.data).all() or matrix.data.min() < 0.0):
+        raise ValueError(f"{name} must hold finite affinities >= 0, got {matrix.data.min()}.")
+    if abs(matrix - matrix.T).max() > 1e-12 * abs(matrix).max():
+        raise ValueError(f"{name} must be symmetric.")
+    matrix.setdiag(0.0)
+    return matrix
+
+
+def _given_start(init: tuple, W_shape: tuple[int, int], H_shape: tuple[int, int], dtype: Any):
+    """The caller's own factors as a start, checked; W and H transposed, both C-contiguous."""
+    if len(init) != 2:
+        raise ValueError(f"init must be a pair (W, H), got {len(init)} items.")
+    factors = []
+    for name, factor, expected in zip("WH", init, (W_shape, H_shape), strict=True):
+        factor = check_array(factor, dtype=dtype)
+        if factor.shape != expected:
+            raise ValueError(f"init's {name} must have the shape {expected}, got {factor.shape}.")
+        if factor.min() < 0.0:
+            raise ValueError(f"Negative values in data passed to NMF (init's {name}); it must be >= 0.")
+        factors.append(factor)
+    return np.ascontiguousarray(factors[0]), np.ascontiguousarray(factors[1].T)
