@@ -20,40 +20,17 @@ nonnegative matrix factorization", Neural Computation 24, 2012.
 
 import time
 from collections.abc import Callable
-from functools import singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .component_scales import best_scales
+from .factor_penalty import RowPenalty, improve, make_feasible, penalty_value
 from .observed_matrix import ObservedMatrix, SomeEntries, SparseMatrix, power_sum, shape, transposed
-from .row_update import RowsUpdate, RowTerms, squared_error, update_rows
+from .row_update import squared_error
 
 _CANCELLATION = 1e-7  # relative error below which the loss is summed entry by entry
 _CONFIRM = 3.0  # the true residual is measured once that of the extrapolated factors is so near to `tol`
-
-
-class RowPenalty(NamedTuple):
-    """Penalty of one factor: lasso, ridge, upper bound and the smoothness of its rows over a graph.
-
-    Attributes
-    ----------
-    l1 : float
-        Weight of the sum of all entries.
-    l2 : float
-        Weight of half the sum of their squares.
-    upper_bound : float
-        Upper bound of every entry; can be infinite.
-    graph : sparse array of shape (n_rows, n_rows), or None
-        Symmetric affinities >= 0 between the rows.
-    graph_strength : float
-        Weight of half the sum, over all pairs of rows once, of affinity times squared distance.
-    """
-
-    l1: float = 0.0
-    l2: float = 0.0
-    upper_bound: float = np.inf
-    graph: Any = None
-    graph_strength: float = 0.0
 
 
 class Factorization(NamedTuple):
@@ -85,70 +62,6 @@ class Factorization(NamedTuple):
     kkt: float
     n_iter: int
     status: str
-
-
-@singledispatch
-def penalty_value(penalty: Any, F: np.ndarray) -> float:
-    """The value of a factor's penalty."""
-    raise TypeError(f"not a penalty of a factor: {type(penalty).__name__}")
-
-
-@singledispatch
-def improve(
-    penalty: Any, matrix: ObservedMatrix, F: np.ndarray, K: np.ndarray, *, max_sweeps: int, exact: bool, **options: Any
-) -> RowsUpdate:
-    """Improve all rows of a factor under its penalty, in place, the other factor fixed."""
-    raise TypeError(f"not a penalty of a factor: {type(penalty).__name__}")
-
-
-@singledispatch
-def make_feasible(penalty: Any, F: np.ndarray) -> np.ndarray:
-    """The nearest factor that obeys the penalty's constraints, in place."""
-    raise TypeError(f"not a penalty of a factor: {type(penalty).__name__}")
-
-
-@penalty_value.register
-def _(penalty: RowPenalty, F: np.ndarray) -> float:
-    total = 0.0
-    if penalty.l1 > 0.0:
-        total += penalty.l1 * float(F.sum(dtype=np.float64))
-    if penalty.l2 > 0.0:
-        total += 0.5 * penalty.l2 * float(np.sum(np.square(F, dtype=np.float64)))
-    if penalty.graph_strength > 0.0:
-        wide = F.astype(np.float64, copy=False)
-        degrees = np.asarray(penalty.graph.sum(axis=1)).ravel()
-        total += (
-            0.5 * penalty.graph_strength * float(degrees @ (wide**2).sum(axis=1) - np.vdot(wide, penalty.graph @ wide))
-        )
-    return total
-
-
-@make_feasible.register
-def _(penalty: RowPenalty, F: np.ndarray) -> np.ndarray:
-    return np.clip(F, 0.0, penalty.upper_bound, out=F)
-
-
-def row_terms(penalty: RowPenalty, F: np.ndarray) -> RowTerms:
-    """The edits of every row's least squares that a penalty makes at the present factor.
-
-    The graph couples the rows. Its quadratic form is replaced by one above it that touches it at `F` and is separable,
-    with twice the degrees in place of the Laplacian matrix: what lowers the one lowers the other.
-    """
-    n_rows, r = F.shape
-    ridge, pull = np.full(n_rows, penalty.l2), np.empty((0, r))
-    if penalty.graph_strength > 0.0:
-        degrees = np.asarray(penalty.graph.sum(axis=1)).ravel()
-        wide = F.astype(np.float64, copy=False)
-        ridge = ridge + 2.0 * penalty.graph_strength * degrees
-        pull = penalty.graph_strength * (degrees[:, None] * wide + penalty.graph @ wide)
-    return RowTerms(np.full(n_rows, penalty.l1), ridge, np.full(n_rows, penalty.upper_bound), pull)
-
-
-@improve.register
-def _(
-    penalty: RowPenalty, matrix: Any, F: np.ndarray, K: np.ndarray, *, max_sweeps: int, exact: bool, **options: Any
-) -> RowsUpdate:
-    return update_rows(matrix, F, K, row_terms(penalty, F), max_sweeps=max_sweeps, exact=exact, **options)
 
 
 def sweeps_worth_their_cost(matrix: ObservedMatrix, n_components: int) -> int:
@@ -294,6 +207,15 @@ def alternate(
                 np.copyto(best_H, pushed_H)
                 pushed_W = make_feasible(penalty_W, W_new + push * (W_new - W)) if push > 0.0 else W_new.copy()
                 W, Ht = W_new, H_new
+                scales = best_scales(penalty_W, penalty_H, best_W, best_H)
+                if scales is not None:
+                    objective -= penalty_value(penalty_W, best_W) + penalty_value(penalty_H, best_H)
+                    scales = scales.astype(W.dtype)
+                    for first in (best_W, pushed_W, W):
+                        first *= scales
+                    for second in (best_H, pushed_H, Ht):
+                        second /= scales
+                    objective += penalty_value(penalty_W, best_W) + penalty_value(penalty_H, best_H)
                 last_push, push = push, min(ceiling, growth * push)
                 ceiling = min(1.0, ceiling_growth * ceiling)
             else:

@@ -188,6 +188,21 @@ def sweep_rows(G, B, F, l1, ridge, upper, pull, max_sweeps, delta, totals):
         totals[0] += loss
 
 
+class NormalEquations(NamedTuple):
+    """What the rows' least squares keep of a complete matrix and a fixed factor, to be solved more than once.
+
+    Attributes
+    ----------
+    G : ndarray of shape (n_components, n_components), float64
+        The Gram matrix of the fixed factor.
+    B : ndarray of shape (n_rows, n_components)
+        The products of the matrix with it.
+    """
+
+    G: np.ndarray
+    B: np.ndarray
+
+
 @singledispatch
 def products(matrix: Any, K: np.ndarray, start: int, stop: int) -> np.ndarray:
     """The products of some rows of a complete matrix with the other factor, of shape (stop - start, n_components)."""
@@ -197,6 +212,11 @@ def products(matrix: Any, K: np.ndarray, start: int, stop: int) -> np.ndarray:
 @products.register
 def _(matrix: DenseMatrix, K: np.ndarray, start: int, stop: int) -> np.ndarray:
     return matrix.X[start:stop] @ K
+
+
+@products.register
+def _(matrix: NormalEquations, K: np.ndarray, start: int, stop: int) -> np.ndarray:
+    return matrix.B[start:stop]
 
 
 @kernel(fastmath={"contract", "nsz"})
@@ -269,9 +289,9 @@ def update_rows(
     RowsUpdate
         Loss after the update, KKT residual before it.
     """
-    if not isinstance(matrix, DenseMatrix | SparseMatrix):
+    if not isinstance(matrix, DenseMatrix | SparseMatrix | NormalEquations):
         raise TypeError(f"not an observed matrix: {type(matrix).__name__}")
-    G = gram(K)
+    G = matrix.G if isinstance(matrix, NormalEquations) else gram(K)
 
     def work(start: int, stop: int) -> np.ndarray:
         B = products(matrix, K, start, stop)
