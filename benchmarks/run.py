@@ -17,11 +17,13 @@ import report
 
 TASKS = (
     "best_subset",
+    "binary_quadratic",
     "grouped_lasso",
     "lasso",
     "lasso_path",
     "logistic",
     "weighted_lasso",
+    "nmf",
     "nonconvex",
     "orthogonal_matching_pursuit",
     "quantile_lasso",

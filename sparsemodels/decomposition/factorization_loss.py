@@ -4,20 +4,29 @@ from typing import Any
 
 import numpy as np
 
-from sparsemodels.solvers.alternating_factorization import Factorization, alternate, certify, improve
-from sparsemodels.solvers.observed_matrix import ObservedMatrix, shape, values
+from sparsemodels.solvers.alternating_factorization import Factorization, alternate, certify
+from sparsemodels.solvers.beta_divergence import check_domain
+from sparsemodels.solvers.beta_factorization import factorize_beta, improve_rows
+from sparsemodels.solvers.factor_penalty import RowPenalty, improve
+from sparsemodels.solvers.fixed_component_codes import divergence_codes, least_squares_codes, robust_codes
+from sparsemodels.solvers.half_quadratic_losses import LOSSES
+from sparsemodels.solvers.observed_matrix import ObservedMatrix
+from sparsemodels.solvers.robust_factorization import Reweighted, factorize_robust
 from sparsemodels.solvers.row_update import squared_error
 
 _BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
 
 
-def loss_of(estimator: Any) -> "SquaredError | BetaDivergence | RobustLoss":
-    """The loss that an estimator's parameters name; errors name the parameters that do not go together."""
+def loss_of(estimator: Any, *, fitted: bool = False) -> "SquaredError | BetaDivergence | RobustLoss":
+    """The loss that an estimator's parameters name; errors name the parameters that do not go together.
+
+    With `fitted`, a robust loss has the width and the weights that were found.
+    """
     loss, solver = estimator.loss, estimator.solver
     if isinstance(loss, str) and loss not in _BETAS:
         if solver not in ("auto", "hals"):
             raise ValueError(f"solver={solver!r} does not minimise loss={loss!r}; use 'hals' or 'auto'.")
-        return RobustLoss(loss, estimator.robust_axis, estimator.extrapolate)
+        return RobustLoss(loss, estimator.robust_axis, estimator.extrapolate, estimator if fitted else None)
     beta = float(_BETAS.get(loss, loss) if isinstance(loss, str) else loss)
     if beta == 2.0 and solver in ("auto", "hals", "bpp"):
         return SquaredError("hals" if solver == "auto" else solver, estimator.extrapolate)
@@ -26,7 +35,7 @@ def loss_of(estimator: Any) -> "SquaredError | BetaDivergence | RobustLoss":
     for name in ("graph_W", "graph_H", "simplex"):
         if getattr(estimator, name) is not None:
             raise ValueError(f"{name} needs squared error with solver 'hals' or 'bpp', got solver={solver!r}.")
-    return BetaDivergence(beta, "cd" if solver == "auto" else solver)
+    return BetaDivergence(beta, "cd" if solver == "auto" else solver, estimator.extrapolate)
 
 
 class SquaredError:
@@ -57,11 +66,13 @@ class SquaredError:
         objective, kkt = certify(matrix, W, solution.Ht, penalty_W, penalty_H, n_jobs=n_jobs)
         return solution._replace(W=W, objective=objective, kkt=kkt)
 
-    def codes(self, matrix, Ht: np.ndarray, penalty_W, *, tol: float, max_iter: int, n_jobs: int | None) -> np.ndarray:
-        """The exact codes of new rows."""
-        W = np.zeros((shape(matrix)[0], Ht.shape[1]), dtype=values(matrix).dtype)
-        improve(penalty_W, matrix, W, Ht, max_sweeps=1, exact=True, n_jobs=n_jobs)
-        return W
+    def codes(self, matrix, Ht: np.ndarray, penalty_W, *, max_iter: int, n_jobs: int | None) -> np.ndarray:
+        """The exact codes of rows."""
+        return least_squares_codes(matrix, Ht, penalty_W, n_jobs=n_jobs)
+
+    def attributes(self) -> dict[str, Any]:
+        """Fitted attributes that only this family has."""
+        return {}
 
 
 class BetaDivergence:
@@ -69,18 +80,33 @@ class BetaDivergence:
 
     name = "beta-divergence"
 
-    def __init__(self, beta: float, solver: str):
-        self.beta, self.solver = beta, solver
+    def __init__(self, beta: float, solver: str, extrapolate: bool):
+        self.beta, self.solver, self.extrapolate = beta, solver, extrapolate
 
     def check(self, matrix: ObservedMatrix) -> None:
         """Refuse zeros where the divergence of a zero is infinite."""
-        from sparsemodels.solvers.observed_matrix import SparseMatrix
+        check_domain(matrix, self.beta)
 
-        if self.beta <= 0.0 and (isinstance(matrix, SparseMatrix) or not _positive(matrix)):
-            raise ValueError(
-                f"The beta-divergence with beta={self.beta:g} is infinite at zeros, and X contains zeros; "
-                "use beta > 0 or mark them as missing."
-            )
+    def value(self, matrix: ObservedMatrix, W: np.ndarray, Ht: np.ndarray) -> float:
+        """The loss of a pair of factors."""
+        return improve_rows(matrix, W, Ht, self.beta, repeats=0).loss
+
+    def solve(self, matrix, W, Ht, penalty_W, penalty_H, **options: Any) -> Factorization:
+        """Find both factors."""
+        chosen = {"solver": self.solver, "extrapolate": self.extrapolate}
+        return factorize_beta(matrix, W, Ht, self.beta, penalty_W, penalty_H, **chosen, **options)
+
+    def finish(self, matrix, solution: Factorization, penalty_W, penalty_H, *, n_jobs: int | None) -> Factorization:
+        """The codes are as exact as the iterations left them."""
+        return solution
+
+    def codes(self, matrix, Ht: np.ndarray, penalty_W, *, max_iter: int, n_jobs: int | None) -> np.ndarray:
+        """The codes of rows, to precision."""
+        return divergence_codes(matrix, Ht, self.beta, penalty_W, max_iter=max_iter, n_jobs=n_jobs)
+
+    def attributes(self) -> dict[str, Any]:
+        """Fitted attributes that only this family has."""
+        return {}
 
 
 class RobustLoss:
@@ -88,9 +114,38 @@ class RobustLoss:
 
     name = "robust loss"
 
-    def __init__(self, kind: str, axis: str, extrapolate: bool):
+    def __init__(self, kind: str, axis: str, extrapolate: bool, fitted: Any = None):
         self.kind, self.axis, self.extrapolate = kind, axis, extrapolate
+        self.weights = getattr(fitted, "robust_weights_", None)
+        self.sigma = getattr(fitted, "scale_", None)
 
+    def check(self, matrix: ObservedMatrix) -> None:
+        """Every value >= 0 is allowed."""
 
-def _positive(matrix: ObservedMatrix) -> bool:
-    return bool(values(matrix).min() > 0.0)
+    def value(self, matrix: ObservedMatrix, W: np.ndarray, Ht: np.ndarray) -> float:
+        """The loss of a pair of factors, of the width that was fitted."""
+        problem = Reweighted(matrix, self.axis, RowPenalty(), RowPenalty())
+        return problem.value(LOSSES[self.kind](self.sigma), problem.squares(W, Ht), W, Ht)
+
+    def solve(self, matrix, W, Ht, penalty_W, penalty_H, **options: Any) -> Factorization:
+        """Find both factors and the weights."""
+        found = factorize_robust(
+            matrix, W, Ht, self.kind, self.axis, self.sigma or "auto", penalty_W, penalty_H,
+            extrapolate=self.extrapolate, **options,
+        )  # fmt: skip
+        self.weights, self.sigma = found.weights, found.sigma
+        return found.factorization
+
+    def finish(self, matrix, solution: Factorization, penalty_W, penalty_H, *, n_jobs: int | None) -> Factorization:
+        """The codes are as exact as the iterations left them."""
+        return solution
+
+    def codes(self, matrix, Ht: np.ndarray, penalty_W, *, max_iter: int, n_jobs: int | None) -> np.ndarray:
+        """The codes of rows, to precision."""
+        return robust_codes(
+            matrix, Ht, self.kind, self.axis, self.sigma, self.weights, penalty_W, max_iter=max_iter, n_jobs=n_jobs
+        )
+
+    def attributes(self) -> dict[str, Any]:
+        """Fitted attributes that only this family has."""
+        return {"robust_weights_": self.weights, "scale_": self.sigma}

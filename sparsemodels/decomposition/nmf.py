@@ -12,6 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.extmath import randomized_svd
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 from threadpoolctl import threadpool_limits
 
@@ -25,7 +26,10 @@ from sparsemodels._base import (
     with_callbacks,
 )
 from sparsemodels._known_entries import known_entries, warn_of_empty
-from sparsemodels.solvers.alternating_factorization import Factorization, RowPenalty
+from sparsemodels.solvers.alternating_factorization import Factorization
+from sparsemodels.solvers.factor_penalty import RowPenalty
+from sparsemodels.solvers.fixed_component_codes import least_squares_codes
+from sparsemodels.solvers.graph_terms import check_graph
 from sparsemodels.solvers.initial_factors import factors_from_svd, imputed, mean_in_place_of_zeros, random_factors
 from sparsemodels.solvers.observed_matrix import (
     DenseMatrix,
@@ -37,6 +41,8 @@ from sparsemodels.solvers.observed_matrix import (
     values,
 )
 from sparsemodels.solvers.row_update import RowTerms, gram, no_terms, sweep_rows
+from sparsemodels.solvers.simplex_factors import SimplexColumns, SimplexRows
+from sparsemodels.solvers.successive_projection import successive_projection
 
 from .factorization_loss import loss_of
 
@@ -48,6 +54,11 @@ _REMEDIES = {
     "stopped": "a callback stopped the fit",
     "interrupted": "the fit was interrupted",
 }
+
+
+def _minimises_squared_error(estimator: Any) -> bool:
+    """Whether `partial_fit` exists: sums over all batches suffice for squared error only."""
+    return loss_of(estimator).name == "squared error"
 
 
 class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator):
@@ -379,19 +390,35 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         self._known_per_row = total_weight(matrix) / n_rows
         alpha_H = self.alpha_W if self.alpha_H == "same" else self.alpha_H
         scale_H = alpha_H * total_weight(matrix) / n_columns
-        graph_W, graph_H = _affinities("graph_W", self.graph_W, n_rows), _affinities("graph_H", self.graph_H, n_columns)
-        if self.simplex == "components":
-            raise NotImplementedError
-        penalty_H = self._row_penalty(scale_H, graph_H)
-        return self._code_penalty(graph_W), penalty_H
+        graph_W = None if self.graph_W is None else check_graph(self.graph_W, n_rows, "graph_W")
+        graph_H = None if self.graph_H is None else check_graph(self.graph_H, n_columns, "graph_H")
+        penalty_W, penalty_H = self._code_penalty(graph_W), self._component_penalty(scale_H, graph_H)
+        for name, penalty, other_name, other in (("W", penalty_W, "H", penalty_H), ("H", penalty_H, "W", penalty_W)):
+            # A component can be scaled down where that costs less, and its partner up where that costs nothing.
+            if _costs_more_when_larger(penalty) and _can_grow_for_free(other):
+                raise ValueError(
+                    f"A penalty of {name} alone is evaded by scaling {name} down and {other_name} up; penalise "
+                    f"{other_name} as well (alpha_{other_name}), or bound it by upper_bound or simplex."
+                )
+        return penalty_W, penalty_H
 
     def _row_penalty(self, scale: float, graph: Any) -> RowPenalty:
         bound = np.inf if self.upper_bound is None else float(self.upper_bound)
-        strength = 0.0 if graph is None else float(self.graph_strength)
-        return RowPenalty(scale * self.l1_ratio, scale * (1.0 - self.l1_ratio), bound, graph, strength)
+        return RowPenalty(scale * self.l1_ratio, scale * (1.0 - self.l1_ratio), bound, graph, self._strength(graph))
+
+    def _strength(self, graph: Any) -> float:
+        return 0.0 if graph is None else float(self.graph_strength)
 
     def _code_penalty(self, graph: Any = None) -> Any:
-        return self._row_penalty(self.alpha_W * self._known_per_row, graph)
+        scale = self.alpha_W * self._known_per_row
+        if self.simplex == "codes":
+            return SimplexRows(1.0, scale * (1.0 - self.l1_ratio), graph, self._strength(graph))
+        return self._row_penalty(scale, graph)
+
+    def _component_penalty(self, scale: float, graph: Any) -> Any:
+        if self.simplex == "components":  # the rows of H are the columns of its transpose
+            return SimplexColumns(1.0, scale * (1.0 - self.l1_ratio), graph, self._strength(graph))
+        return self._row_penalty(scale, graph)
 
     def _rank(self, matrix: ObservedMatrix) -> int:
         if isinstance(self.init, tuple):
@@ -416,7 +443,13 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
             )
         filled = imputed(matrix)
         filled = X if filled is None else filled
-        left, singular, right = randomized_svd(filled, rank, random_state=random_state)
+        if init == "spa":
+            found = successive_projection(matrix if filled is X else DenseMatrix(filled), rank).indices
+            rows = filled[found].toarray() if scipy.sparse.issparse(filled) else filled[found]
+            _, Ht = random_factors(matrix, rank, random_state)  # for components beyond the rank of X
+            Ht[:, : found.size] = rows.T
+            return least_squares_codes(matrix, Ht), Ht
+        left, singular, right = randomized_svd(filled, rank, power_iteration_normalizer="QR", random_state=random_state)
         W, Ht = factors_from_svd(left, singular, right.T)
         if init == "nndsvda":
             mean = power_sum(matrix, 1.0) / total_weight(matrix)
@@ -430,6 +463,8 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
             self.__dict__.pop(name, None)
         self.components_ = np.ascontiguousarray(solution.Ht.T)
         self.n_components_ = self._n_features_out = self.components_.shape[0]
+        for name, value in loss.attributes().items():
+            setattr(self, name, value)
         self.kkt_ = solution.kkt
         self.objective_ = solution.objective
         self.objective_history_ = solution.objective_history
@@ -450,8 +485,8 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         """The codes of rows for the fitted components."""
         Ht = np.ascontiguousarray(self.components_.T, dtype=values(matrix).dtype)
         with self._one_blas_thread():
-            return loss_of(self).codes(
-                matrix, Ht, self._code_penalty(), tol=self.tol, max_iter=self.max_iter, n_jobs=self.n_jobs
+            return loss_of(self, fitted=True).codes(
+                matrix, Ht, self._code_penalty(), max_iter=max(self.max_iter, 1000), n_jobs=self.n_jobs
             )
 
     def transform(self, X: Any, *, mask: Any = None, weights: Any = None) -> np.ndarray:
@@ -473,7 +508,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         """
         check_is_fitted(self)
         _, matrix = known_entries(self, X, mask, weights, missing=self.missing, reset=False)
-        loss_of(self).check(matrix)
+        loss_of(self, fitted=True).check(matrix)
         return self._fitted_codes(matrix)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
@@ -516,11 +551,12 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         """
         check_is_fitted(self)
         _, matrix = known_entries(self, X, mask, weights, missing=self.missing, reset=False)
-        loss = loss_of(self)
+        loss = loss_of(self, fitted=True)
         loss.check(matrix)
         Ht = np.ascontiguousarray(self.components_.T, dtype=values(matrix).dtype)
         return -loss.value(matrix, self._fitted_codes(matrix), Ht) / total_weight(matrix)
 
+    @available_if(_minimises_squared_error)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None) -> "NMF":
         """Learn from one more batch of samples, for squared error on complete data.
@@ -553,8 +589,8 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         require_numpy(X, self.solver)
         X, matrix = known_entries(self, X, missing=self.missing, reset=first)
         loss = loss_of(self)
-        if loss.name != "squared error" or not isinstance(matrix, DenseMatrix | SparseMatrix):
-            raise ValueError("partial_fit needs squared error (solver 'hals' or 'bpp') and X without missing entries.")
+        if not isinstance(matrix, DenseMatrix | SparseMatrix):
+            raise ValueError("partial_fit needs X without missing entries.")
         if self.graph_W is not None or self.graph_H is not None or self.simplex == "components":
             raise ValueError("partial_fit takes no graph and no simplex='components'.")
         penalty_W, penalty_H = self._penalties(matrix)
@@ -567,7 +603,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
             self._code_gram, self._code_products = np.zeros((rank, rank)), np.zeros((n_features, rank))
             self._n_seen = 0
         with self._one_blas_thread():
-            codes = loss.codes(matrix, Ht, penalty_W, tol=self.tol, max_iter=self.max_iter, n_jobs=self.n_jobs)
+            codes = loss.codes(matrix, Ht, penalty_W, max_iter=self.max_iter, n_jobs=self.n_jobs)
             data = X if scipy.sparse.issparse(X) else np.asarray(X)
             self._code_gram += gram(codes)
             self._code_products += data.T @ codes
@@ -588,19 +624,12 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         return self
 
 
-def _affinities(name: str, graph: Any, n_nodes: int) -> Any:
-    """A symmetric, nonnegative affinity matrix as CSR, or None."""
-    if graph is None:
-        return None
-    matrix = scipy.sparse.csr_array(graph, dtype=np.float64)
-    if matrix.shape != (n_nodes, n_nodes):
-        raise ValueError(f"{name} must have the shape {(n_nodes, n_nodes)}, got {matrix.shape}.")
-    if matrix.nnz and (not np.isfinite(matrix.data).all() or matrix.data.min() < 0.0):
-        raise ValueError(f"{name} must hold finite affinities >= 0, got {matrix.data.min()}.")
-    if abs(matrix - matrix.T).max() > 1e-12 * abs(matrix).max():
-        raise ValueError(f"{name} must be symmetric.")
-    matrix.setdiag(0.0)
-    return matrix
+def _costs_more_when_larger(penalty: Any) -> bool:
+    return isinstance(penalty, RowPenalty) and penalty.l1 + penalty.l2 + penalty.graph_strength > 0.0
+
+
+def _can_grow_for_free(penalty: Any) -> bool:
+    return isinstance(penalty, RowPenalty) and penalty.l1 + penalty.l2 == 0.0 and np.isinf(penalty.upper_bound)
 
 
 def _given_start(init: tuple, W_shape: tuple[int, int], H_shape: tuple[int, int], dtype: Any):
