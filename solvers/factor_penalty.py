@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import downdated_rows, observed_rows  # noqa: F401 (they register the updates of matrices with unknown entries)
 from .graph_terms import graph_terms, graph_value
 from .observed_matrix import DenseMatrix, ObservedMatrix, SparseMatrix, power_sum
 from .row_update import NormalEquations, RowsUpdate, RowTerms, gram, products, update_rows

@@ -9,7 +9,7 @@ With the other factor K fixed, the rows of F are problems of their own,
 with :math:`G_i = \sum_j w_{ij} k_j k_j^\top` and :math:`b_i = \sum_j w_{ij} x_{ij} k_j`. Every penalty is an edit of
 this small system. Where all entries are known, :math:`G = K^\top K` is one for all rows and the :math:`b_i` are one
 matrix product. Coordinate descent on the rows (hierarchical alternating least squares, HALS) costs
-:math:`r^2` a sweep, next to :math:`n r` for the product: several sweeps are cheap. Sixteen rows are swept
+:math:`r^2` a sweep, next to :math:`n r` for the product: several sweeps are cheap. Many rows are swept
 together, one a vector lane.
 
 References
@@ -29,7 +29,7 @@ from .block_principal_pivoting import pivot_rows
 from .kernel import kernel
 from .observed_matrix import DenseMatrix, MostEntries, SparseMatrix, power_sum
 
-_LANES = 16  # rows swept together
+_LANES = 64  # rows swept together: whole vector registers, and loops long enough to be worth their start
 _BLOCK = 1024  # rows of one task: fixed, so that no answer depends on the number of workers
 
 
@@ -107,8 +107,8 @@ def sweep_rows(G, B, F, l1, ridge, upper, pull, max_sweeps, delta, totals):
     lanes = _LANES
     f = np.zeros((r, lanes))
     g = np.zeros((r, lanes))
-    inner = np.zeros((r, lanes))  # the plain right-hand side b
-    step = np.zeros(lanes)
+    inverse = np.zeros((r, lanes))  # of the curvatures; a division would cost as much as ten entries
+    step, drop = np.zeros(lanes), np.zeros(lanes)
     low_l1 = np.zeros(lanes)
     diagonal = np.ones(lanes)
     top = np.zeros(lanes)
@@ -120,53 +120,47 @@ def sweep_rows(G, B, F, l1, ridge, upper, pull, max_sweeps, delta, totals):
             top[lane] = upper[first + lane]
             for a in range(r):
                 f[a, lane] = F[first + lane, a]
-                inner[a, lane] = B[first + lane, a]
-                g[a, lane] = low_l1[lane] - inner[a, lane] + diagonal[lane] * f[a, lane]
+                g[a, lane] = low_l1[lane] - B[first + lane, a] + diagonal[lane] * f[a, lane]
                 if pull.shape[0] > 0:
                     g[a, lane] -= pull[first + lane, a]
         for lane in range(width, lanes):  # idle lanes stand still
             low_l1[lane], diagonal[lane], top[lane] = 0.0, 1.0, np.inf
             f[:, lane] = 0.0
             g[:, lane] = 0.0
-            inner[:, lane] = 0.0
         for a in range(r):
             for b in range(r):
                 weight = G[a, b]
                 for lane in range(lanes):
                     g[b, lane] += weight * f[a, lane]
-        violation = 0.0
+        drop[:] = 0.0
         for a in range(r):
             for lane in range(lanes):
                 curvature = G[a, a] + diagonal[lane]
+                # Where nothing depends on an entry it stays; where only the l1 penalty does, it goes to zero.
+                inverse[a, lane] = 1.0 / curvature if curvature > 0.0 else (np.inf if g[a, lane] > 0.0 else 0.0)
                 if curvature > 0.0:
-                    move = min(max(f[a, lane] - g[a, lane] / curvature, 0.0), top[lane]) - f[a, lane]
-                    violation += curvature * move * move
-        totals[1] += violation
+                    move = min(max(f[a, lane] - g[a, lane] * inverse[a, lane], 0.0), top[lane]) - f[a, lane]
+                    drop[lane] += curvature * move * move
+        totals[1] += drop.sum()
         sweeps = 0
         first_decrease = 0.0
         while sweeps < max_sweeps:
-            decrease = 0.0
+            drop[:] = 0.0
             for a in range(r):
                 weight = G[a, a]
-                changed = 0.0
                 for lane in range(lanes):
-                    curvature = weight + diagonal[lane]
                     old = f[a, lane]
-                    new = min(max(old - g[a, lane] / max(curvature, 1e-300), 0.0), top[lane])
-                    # Where nothing depends on the entry, it stays; where only the l1 penalty does, it goes to zero.
-                    move = new - old if curvature > 0.0 or g[a, lane] > 0.0 else 0.0
-                    step[lane] = move
-                    f[a, lane] = old + move
-                    change = curvature * move * move
-                    changed += change
-                if changed > 0.0:
-                    decrease += changed
-                    for b in range(r):
-                        weight = G[a, b]
-                        for lane in range(lanes):
-                            g[b, lane] += weight * step[lane]
+                    new = min(max(old - g[a, lane] * inverse[a, lane], 0.0), top[lane])
+                    f[a, lane] = new
+                    step[lane] = new - old
+                    drop[lane] += (weight + diagonal[lane]) * step[lane] * step[lane]
+                for b in range(r):
+                    weight = G[a, b]
                     for lane in range(lanes):
-                        g[a, lane] += diagonal[lane] * step[lane]
+                        g[b, lane] += weight * step[lane]
+                for lane in range(lanes):
+                    g[a, lane] += diagonal[lane] * step[lane]
+            decrease = drop.sum()
             sweeps += 1
             if sweeps == 1:
                 first_decrease = decrease
@@ -182,7 +176,7 @@ def sweep_rows(G, B, F, l1, ridge, upper, pull, max_sweeps, delta, totals):
                     plain = g[a, lane] - low_l1[lane] - diagonal[lane] * value
                     if pull.shape[0] > 0:
                         plain += pull[i, a]
-                    loss += value * (plain - inner[a, lane])
+                    loss += value * (plain - B[i, a])
                 if max_sweeps > 0:
                     F[i, a] = value
         totals[0] += loss
