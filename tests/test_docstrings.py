@@ -11,7 +11,7 @@ from sklearn.utils import get_tags
 
 import sparsemodels
 
-ROOMS = ("linear_model", "datasets", "inspection", "cross_decomposition", "signal", "structure")
+ROOMS = ("linear_model", "datasets", "inspection", "cross_decomposition", "signal", "structure", "decomposition", "completion")
 PUBLIC = {name: getattr(sparsemodels, name) for name in sparsemodels._FUNCTIONS} | {
     f"{room}.{name}": getattr(getattr(sparsemodels, room), name)
     for room in ROOMS
@@ -54,6 +54,10 @@ def test_every_fitted_attribute_is_documented(name):
         y = (y > 0.0).astype(int)
     elif get_tags(estimator).target_tags.positive_only:
         y = np.exp(y)
+    if get_tags(estimator).input_tags.positive_only:
+        X = np.abs(X)
+    if get_tags(estimator).input_tags.three_d_array:
+        X = X[:28].reshape(7, 4, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fitted = vars(estimator.fit(X, y))

