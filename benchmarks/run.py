@@ -23,6 +23,7 @@ TASKS = (
     "lasso",
     "lasso_path",
     "logistic",
+    "masked_nmf",
     "weighted_lasso",
     "nmf",
     "nmf_kl",

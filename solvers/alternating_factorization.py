@@ -30,6 +30,9 @@ from .observed_matrix import ObservedMatrix, SomeEntries, SparseMatrix, power_su
 from .row_update import squared_error
 
 _CANCELLATION = 1e-7  # relative error below which the loss is summed entry by entry
+_REVIVAL, _WORTHWHILE = 5, 1e-9  # iterations of a component that is tried again, and the share it must gain
+_SWEEPS_OF_OWN_GRAMS = 10
+_ROUNDING = 1e-14  # relative: near the last digits a step may seem to rise
 _CONFIRM = 3.0  # the true residual is measured once that of the extrapolated factors is so near to `tol`
 
 
@@ -66,8 +69,10 @@ class Factorization(NamedTuple):
 
 def sweeps_worth_their_cost(matrix: ObservedMatrix, n_components: int) -> int:
     """How many sweeps over the rows cost half of what the products before them cost."""
+    if isinstance(matrix, SomeEntries):  # a Gram matrix for each row: sweeps are cheap beside it
+        return _SWEEPS_OF_OWN_GRAMS
     n_rows, n_columns = shape(matrix)
-    entries = matrix.rows.data.size if isinstance(matrix, SparseMatrix | SomeEntries) else n_rows * n_columns
+    entries = matrix.rows.data.size if isinstance(matrix, SparseMatrix) else n_rows * n_columns
     ratio = 1.0 + (entries + n_columns * n_components) // (n_rows * (n_components + 1))
     return int(1.0 + 0.5 * ratio)
 
@@ -166,7 +171,7 @@ def alternate(
     scale = energy if energy > 0.0 else 1.0
     exact = solver == "bpp"
     n_components = W.shape[1]
-    common = {"exact": exact, "n_jobs": n_jobs, "energy": energy}
+    common: dict[str, Any] = {"exact": exact, "n_jobs": n_jobs, "energy": energy}
     sweeps_W = sweeps_worth_their_cost(matrix, n_components)
     sweeps_H = sweeps_worth_their_cost(flipped, n_components)
 
@@ -174,6 +179,26 @@ def alternate(
         if loss < _CANCELLATION * energy:
             loss = 0.5 * squared_error(matrix, W, Ht)
         return loss + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
+
+    def revived(W: np.ndarray, Ht: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """The pair with its dead components alive again, if that lowers the objective.
+
+        A component of which both factors are zero is stationary, and alternating never leaves it: a penalty may kill
+        one early that later would pay.
+        """
+        dead = ~(W.any(axis=0) & Ht.any(axis=0))
+        if not dead.any():
+            return None
+        W, Ht = W.copy(), Ht.copy()
+        W[:, dead] = 0.0
+        level = np.sqrt(np.mean(np.square(Ht, dtype=np.float64))) or 1.0
+        Ht[:, dead] = level * np.random.default_rng(0).random((Ht.shape[0], int(dead.sum())))
+        make_feasible(penalty_H, Ht)
+        for _ in range(_REVIVAL):
+            improve(penalty_W, matrix, W, Ht, max_sweeps=sweeps_W, **common)
+            improve(penalty_H, flipped, Ht, W, max_sweeps=sweeps_H, **common)
+        value = objective_of(0.0, W, Ht)
+        return (W, Ht, value) if value < objective * (1.0 - _WORTHWHILE) else None
 
     W, Ht = (np.array(F, order="C") for F in (W, Ht))
     make_feasible(penalty_W, W)
@@ -189,6 +214,7 @@ def alternate(
     last_push, kkt, n_iter, status = push, np.inf, 0, "max_iter"
     if not extrapolate:
         push = 0.0
+    revivable = True
     try:
         while n_iter < max_iter:
             # The second factor first: the push of a nonnegative point along its change is projected, so that
@@ -201,8 +227,8 @@ def alternate(
             seen_W = improve(penalty_W, matrix, W_new, pushed_H, max_sweeps=sweeps_W, **common)
             reached = objective_of(seen_W.loss, W_new, pushed_H)
             n_iter += 1
-            if reached <= objective:
-                objective = reached
+            if reached <= objective + _ROUNDING * abs(objective):
+                objective = min(reached, objective)
                 np.copyto(best_W, W_new)
                 np.copyto(best_H, pushed_H)
                 pushed_W = make_feasible(penalty_W, W_new + push * (W_new - W)) if push > 0.0 else W_new.copy()
@@ -224,6 +250,14 @@ def alternate(
                 W, Ht = best_W.copy(), best_H.copy()
             history.append(objective)
             near = np.sqrt((seen_W.kkt_squared + seen_H.kkt_squared) / scale) <= _CONFIRM * tol
+            if near and revivable:
+                trial = revived(best_W, best_H)
+                revivable = trial is not None
+                if trial is not None:
+                    best_W, best_H, objective = trial
+                    W, Ht, pushed_W, pushed_H = best_W.copy(), best_H.copy(), best_W.copy(), best_H.copy()
+                    history[-1] = objective
+                    continue
             if near:
                 _, kkt = certify(matrix, best_W, best_H, penalty_W, penalty_H, n_jobs=n_jobs, energy=energy)
                 if kkt <= tol:

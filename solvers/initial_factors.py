@@ -8,7 +8,7 @@ Recognition 41, 2008.
 
 import numpy as np
 
-from .observed_matrix import ObservedMatrix, SomeEntries, power_sum, shape, total_weight, values
+from .observed_matrix import MostEntries, ObservedMatrix, SomeEntries, power_sum, shape, total_weight, values
 
 
 def random_factors(
@@ -83,7 +83,7 @@ def imputed(matrix: ObservedMatrix) -> np.ndarray | None:
 
     Returns None where the matrix is complete.
     """
-    if not isinstance(matrix, SomeEntries) and not hasattr(matrix, "unknown_rows"):
+    if not isinstance(matrix, SomeEntries | MostEntries):
         return None
     n_rows, n_columns = shape(matrix)
     if isinstance(matrix, SomeEntries):

@@ -58,8 +58,8 @@ def load_tile(indices, data, weights, start, stop, K, tile, weighted):
 
     Returns
     -------
-    width : int
-        How much of the tile is in use; what does not belong to an entry is zero.
+    int
+        How much of the tile's width is in use; what does not belong to an entry is zero.
     """
     r = K.shape[1]
     n = stop - start
@@ -185,8 +185,18 @@ def entry_gram(indices, data, weights, start, stop, K, tile, weighted, gram):
 
     Parameters
     ----------
-    indices, data, weights, start, stop, K, tile, weighted
-        As in :func:`load_tile`, for any number of entries.
+    indices : ndarray of int of shape (n_entries,)
+        The columns of the entries: rows of `K`.
+    data : ndarray of shape (n_entries,) or (0,)
+        Their values; empty for zeros.
+    weights : ndarray of shape (n_entries,) or (0,)
+        Their weights; empty for none.
+    start, stop : int
+        Which entries; any number.
+    K : ndarray of shape (n_columns, n_components)
+        The factor.
+    tile, weighted : ndarray of shape (height, width), float64
+        Scratch, as in :func:`load_tile`.
     gram : ndarray of shape (height, height), float64
         Written in its upper triangle: the Gram matrix, in column `n_components` the right-hand side, and on the
         diagonal below them the energy of the row, the weighted sum of the squared values.
@@ -237,7 +247,7 @@ def remaining_gram(X_row, unknown, start, stop, K, total, tile, known, values, g
 
     Returns
     -------
-    complete : bool
+    bool
         Whether the right-hand side and the energy were made too, because the row was made from its known entries.
     """
     r, n = K.shape[1], X_row.size

@@ -104,11 +104,12 @@ def sweep_rows(G, B, F, l1, ridge, upper, pull, max_sweeps, delta, totals):
         KKT residual at entry; and keeps the most sweeps.
     """
     n_rows, r = F.shape
-    lanes = _LANES
+    step, drop = np.zeros(_LANES), np.zeros(_LANES)
+    lanes = step.size  # not a constant: the compiler would unroll loops over one before it thinks of vectors
     f = np.zeros((r, lanes))
     g = np.zeros((r, lanes))
     inverse = np.zeros((r, lanes))  # of the curvatures; a division would cost as much as ten entries
-    step, drop = np.zeros(lanes), np.zeros(lanes)
+
     low_l1 = np.zeros(lanes)
     diagonal = np.ones(lanes)
     top = np.zeros(lanes)
@@ -305,7 +306,7 @@ def update_rows(
         return totals
 
     totals = in_blocks(F.shape[0], n_jobs, work)
-    energy = power_sum(matrix, 2.0) if energy is None else energy
+    energy = power_sum(matrix, 2.0) if energy is None else energy  # type: ignore[arg-type]
     loss = 0.5 * (energy + totals[:, 0].sum())
     return RowsUpdate(max(loss, 0.0), float(totals[:, 1].sum()), int(totals[:, 2].max()))
 

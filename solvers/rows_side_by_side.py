@@ -65,9 +65,22 @@ class Rows(NamedTuple):
 def new_rows(n_components: int) -> Rows:
     """Memory for sixteen rows, all of them idle."""
     r = n_components
-    wide = [np.zeros((r, LANES)) for _ in range(4)]
-    narrow = [np.zeros(LANES) for _ in range(5)]
-    return Rows(np.zeros((r, r, LANES)), *wide, *narrow, np.zeros((r, r)), np.zeros((2, r)), np.zeros((r + 6, r)))
+    wide, narrow = np.zeros((4, r, LANES)), np.zeros((5, LANES))
+    return Rows(
+        G=np.zeros((r, r, LANES)),
+        right=wide[0],
+        pull=wide[1],
+        f=wide[2],
+        gradient=wide[3],
+        l1=narrow[0],
+        ridge=narrow[1],
+        upper=narrow[2],
+        energy=narrow[3],
+        step=narrow[4],
+        Q=np.zeros((r, r)),
+        row=np.zeros((2, r)),
+        work=np.zeros((r + 6, r)),
+    )
 
 
 @kernel
@@ -291,8 +304,8 @@ def take_row(rows, lane, f):
 
     Returns
     -------
-    squared_error : float
-        Its energy plus the quadratic without penalties, twice; loses digits where it is small against the energy.
+    float
+        Its squared error, as a difference: loses digits where it is small against the row's energy.
     """
     lane_f, gradient, right, pull = rows.f, rows.gradient, rows.right, rows.pull
     l1, ridge, total = rows.l1[lane], rows.ridge[lane], rows.energy[lane]

@@ -6,7 +6,17 @@ from typing import Any
 from . import _checkout  # noqa: F401  (must stand first: it makes `sparsemodels.solvers` importable)
 from ._version import __version__
 
-_SUBMODULES = ("completion", "cross_decomposition", "datasets", "decomposition", "inspection", "linear_model", "signal", "solvers", "structure")
+_SUBMODULES = (
+    "completion",
+    "cross_decomposition",
+    "datasets",
+    "decomposition",
+    "inspection",
+    "linear_model",
+    "signal",
+    "solvers",
+    "structure",
+)
 _FUNCTIONS = {"show_versions": "_show_versions", "trusted_types": "_persistence", "warmup": "_warmup"}
 
 __all__ = ["__version__", *_SUBMODULES, *_FUNCTIONS]

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator as _SklearnEstimator
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 
 from ._version import __version__
@@ -45,6 +45,7 @@ except ImportError:
 __all__ = [
     "BaseEstimator",
     "CallbackSupportMixin",
+    "HasMethods",
     "Interval",
     "StrOptions",
     "_fit_context",

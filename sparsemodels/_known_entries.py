@@ -52,7 +52,7 @@ def known_entries(
     Raises
     ------
     ValueError
-        If a known entry is negative or infinite, nothing is known, or a shape is wrong.
+        If a known entry is negative or infinite, nothing is known in `fit`, or a shape is wrong.
     """
     name = type(estimator).__name__
     finite: bool | str = "allow-nan" if mask is None and weights is None else False
@@ -85,7 +85,7 @@ def known_entries(
         raise ValueError(f"Input X contains infinity or NaN at a known position, which {name} does not take.")
     if nonnegative and known.size and known.min() < 0.0:
         raise ValueError(f"Negative values in data passed to {name} (input X); known entries must be >= 0.")
-    if isinstance(record, SomeEntries) and known.size == 0:
+    if reset and isinstance(record, SomeEntries) and known.size == 0:
         raise ValueError(f"X has no known entry: {name} needs at least one.")
     return X, record
 

@@ -11,7 +11,16 @@ from sklearn.utils import get_tags
 
 import sparsemodels
 
-ROOMS = ("linear_model", "datasets", "inspection", "cross_decomposition", "signal", "structure", "decomposition", "completion")
+ROOMS = (
+    "linear_model",
+    "datasets",
+    "inspection",
+    "cross_decomposition",
+    "signal",
+    "structure",
+    "decomposition",
+    "completion",
+)
 PUBLIC = {name: getattr(sparsemodels, name) for name in sparsemodels._FUNCTIONS} | {
     f"{room}.{name}": getattr(getattr(sparsemodels, room), name)
     for room in ROOMS

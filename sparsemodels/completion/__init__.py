@@ -4,6 +4,9 @@ import importlib
 from typing import Any
 
 _WHERE: dict[str, str] = {
+    "ALSCompletion": "als_completion",
+    "EASE": "ease",
+    "SoftImpute": "soft_impute",
 }
 
 __all__ = list(_WHERE)

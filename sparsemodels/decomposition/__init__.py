@@ -4,7 +4,14 @@ import importlib
 from typing import Any
 
 _WHERE: dict[str, str] = {
+    "NBMF": "nbmf",
     "NMF": "nmf",
+    "NMFCV": "nmf_cv",
+    "NonnegativeRESCAL": "nonnegative_rescal",
+    "StabilityRankSelector": "stability_rank",
+    "SufficientlyScattered": "identifiability",
+    "pixel_graph": "neighboring_pixels",
+    "sufficiently_scattered": "identifiability",
 }
 
 __all__ = list(_WHERE)

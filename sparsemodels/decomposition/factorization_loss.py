@@ -26,7 +26,7 @@ def loss_of(estimator: Any, *, fitted: bool = False) -> "SquaredError | BetaDive
     if isinstance(loss, str) and loss not in _BETAS:
         if solver not in ("auto", "hals"):
             raise ValueError(f"solver={solver!r} does not minimise loss={loss!r}; use 'hals' or 'auto'.")
-        return RobustLoss(loss, estimator.robust_axis, estimator.extrapolate, estimator if fitted else None)
+        return RobustLoss(estimator, fitted)
     beta = float(_BETAS.get(loss, loss) if isinstance(loss, str) else loss)
     if beta == 2.0 and solver in ("auto", "hals", "bpp"):
         return SquaredError("hals" if solver == "auto" else solver, estimator.extrapolate)
@@ -93,8 +93,9 @@ class BetaDivergence:
 
     def solve(self, matrix, W, Ht, penalty_W, penalty_H, **options: Any) -> Factorization:
         """Find both factors."""
-        chosen = {"solver": self.solver, "extrapolate": self.extrapolate}
-        return factorize_beta(matrix, W, Ht, self.beta, penalty_W, penalty_H, **chosen, **options)
+        return factorize_beta(
+            matrix, W, Ht, self.beta, penalty_W, penalty_H, solver=self.solver, extrapolate=self.extrapolate, **options
+        )
 
     def finish(self, matrix, solution: Factorization, penalty_W, penalty_H, *, n_jobs: int | None) -> Factorization:
         """The codes are as exact as the iterations left them."""
@@ -114,10 +115,10 @@ class RobustLoss:
 
     name = "robust loss"
 
-    def __init__(self, kind: str, axis: str, extrapolate: bool, fitted: Any = None):
-        self.kind, self.axis, self.extrapolate = kind, axis, extrapolate
-        self.weights = getattr(fitted, "robust_weights_", None)
-        self.sigma = getattr(fitted, "scale_", None)
+    def __init__(self, estimator: Any, fitted: bool):
+        self.kind, self.axis, self.extrapolate = estimator.loss, estimator.robust_axis, estimator.extrapolate
+        self.weights: Any = estimator.robust_weights_ if fitted else None
+        self.sigma: Any = estimator.robust_scale_ if fitted else estimator.robust_scale
 
     def check(self, matrix: ObservedMatrix) -> None:
         """Every value >= 0 is allowed."""
@@ -128,9 +129,9 @@ class RobustLoss:
         return problem.value(LOSSES[self.kind](self.sigma), problem.squares(W, Ht), W, Ht)
 
     def solve(self, matrix, W, Ht, penalty_W, penalty_H, **options: Any) -> Factorization:
-        """Find both factors and the weights."""
+        """Find both factors and the weights; an automatic width is that of the first call from then on."""
         found = factorize_robust(
-            matrix, W, Ht, self.kind, self.axis, self.sigma or "auto", penalty_W, penalty_H,
+            matrix, W, Ht, self.kind, self.axis, self.sigma, penalty_W, penalty_H,
             extrapolate=self.extrapolate, **options,
         )  # fmt: skip
         self.weights, self.sigma = found.weights, found.sigma
@@ -148,4 +149,4 @@ class RobustLoss:
 
     def attributes(self) -> dict[str, Any]:
         """Fitted attributes that only this family has."""
-        return {"robust_weights_": self.weights, "scale_": self.sigma}
+        return {"robust_weights_": self.weights, "robust_scale_": self.sigma}

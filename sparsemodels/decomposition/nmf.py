@@ -109,6 +109,9 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         Weight of half the sum over pairs of rows, each once, of affinity times squared distance.
     robust_axis : {"elements", "samples", "features"}, default="elements"
         What a robust loss may discount: single entries, whole rows, or whole columns of X.
+    robust_scale : float or "auto", default="auto"
+        The size of residuals, in the units of X, from which on a robust loss counts them less. ``"auto"`` follows
+        their median during the first start, and stays.
     missing : {"auto", "implicit"}, default="auto"
         NaN marks missing entries of a dense X. What a sparse X does not store is zero, or missing with
         ``"implicit"``.
@@ -149,7 +152,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         Why the fit ended: ``"converged"``, ``"max_iter"``, ``"time_limit"``, ``"stopped"`` or ``"interrupted"``.
     robust_weights_ : ndarray
         Of a robust loss: the final weight of each sample or feature, or of each known entry in the order of rows.
-    scale_ : float
+    robust_scale_ : float
         Of a robust loss: the size of residuals from which on they count less.
     n_steps_ : int
         Calls of `partial_fit`.
@@ -213,6 +216,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         "graph_H": ["array-like", "sparse matrix", None],
         "graph_strength": [Interval(Real, 0, None, closed="left")],
         "robust_axis": [StrOptions({"elements", "samples", "features"})],
+        "robust_scale": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "missing": [StrOptions({"auto", "implicit"})],
         "extrapolate": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -239,6 +243,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         graph_H=None,
         graph_strength=1.0,
         robust_axis="elements",
+        robust_scale="auto",
         missing="auto",
         extrapolate=True,
         tol=1e-4,
@@ -261,6 +266,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         self.graph_H = graph_H
         self.graph_strength = graph_strength
         self.robust_axis = robust_axis
+        self.robust_scale = robust_scale
         self.missing = missing
         self.extrapolate = extrapolate
         self.tol = tol
@@ -345,17 +351,20 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
             task.call_on_fit_task_begin(estimator=self, X=X)
             return bool(task.call_on_fit_task_end(estimator=self, X=X))
 
-        best = None
+        best: Any = None
+        attributes: dict[str, Any] = {}
         with self._one_blas_thread():
             for run in range(self.n_init):
                 W, Ht = self._start(X, matrix, "random" if run else self.init, random_state)
                 solution = self._solve(loss, matrix, W, Ht, penalty_W, penalty_H, deadline, on_iteration)
                 if best is None or solution.objective < best.objective:
-                    best = solution
+                    best, attributes = solution, loss.attributes()
                 if solution.status in ("time_limit", "stopped", "interrupted"):
                     best = best._replace(status=solution.status)
                     break
         context.call_on_fit_task_end(estimator=self, X=X)
+        for name, value in attributes.items():
+            setattr(self, name, value)
         self._set_solution(loss, matrix, best)
         return best.W
 
@@ -463,8 +472,6 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
             self.__dict__.pop(name, None)
         self.components_ = np.ascontiguousarray(solution.Ht.T)
         self.n_components_ = self._n_features_out = self.components_.shape[0]
-        for name, value in loss.attributes().items():
-            setattr(self, name, value)
         self.kkt_ = solution.kkt
         self.objective_ = solution.objective
         self.objective_history_ = solution.objective_history
