@@ -32,7 +32,7 @@ from .row_update import squared_error
 _CANCELLATION = 1e-7  # relative error below which the loss is summed entry by entry
 _REVIVAL, _WORTHWHILE = 5, 1e-9  # iterations of a component that is tried again, and the share it must gain
 _SWEEPS_OF_OWN_GRAMS = 10
-_ROUNDING = 1e-14  # relative: near the last digits a step may seem to rise
+_ROUNDING = 1e-14  # relative: a step by which the objective seems to rise no more than this is kept
 _CONFIRM = 3.0  # the true residual is measured once that of the extrapolated factors is so near to `tol`
 
 
@@ -65,6 +65,11 @@ class Factorization(NamedTuple):
     kkt: float
     n_iter: int
     status: str
+
+
+def without_cost(penalty: Any) -> Any:
+    """The same constraints, and no penalty."""
+    return RowPenalty(upper_bound=penalty.upper_bound) if isinstance(penalty, RowPenalty) else penalty
 
 
 def sweeps_worth_their_cost(matrix: ObservedMatrix, n_components: int) -> int:
@@ -194,9 +199,15 @@ def alternate(
         level = np.sqrt(np.mean(np.square(Ht, dtype=np.float64))) or 1.0
         Ht[:, dead] = level * np.random.default_rng(0).random((Ht.shape[0], int(dead.sum())))
         make_feasible(penalty_H, Ht)
-        for _ in range(_REVIVAL):
-            improve(penalty_W, matrix, W, Ht, max_sweeps=sweeps_W, **common)
-            improve(penalty_H, flipped, Ht, W, max_sweeps=sweeps_H, **common)
+        # Without penalties it turns towards what the others leave; then it has to earn what it costs.
+        for p, q in ((without_cost(penalty_W), without_cost(penalty_H)), (penalty_W, penalty_H)):
+            for _ in range(_REVIVAL):
+                improve(p, matrix, W, Ht, max_sweeps=sweeps_W, **common)
+                improve(q, flipped, Ht, W, max_sweeps=sweeps_H, **common)
+            scales = best_scales(penalty_W, penalty_H, W, Ht)
+            if scales is not None:
+                W *= scales.astype(W.dtype)
+                Ht /= scales.astype(W.dtype)
         value = objective_of(0.0, W, Ht)
         return (W, Ht, value) if value < objective * (1.0 - _WORTHWHILE) else None
 
@@ -227,7 +238,8 @@ def alternate(
             seen_W = improve(penalty_W, matrix, W_new, pushed_H, max_sweeps=sweeps_W, **common)
             reached = objective_of(seen_W.loss, W_new, pushed_H)
             n_iter += 1
-            if reached <= objective + _ROUNDING * abs(objective):
+            noise = energy if seen_W.loss >= _CANCELLATION * energy else abs(objective)  # what the sums are taken of
+            if reached <= objective + _ROUNDING * noise:
                 objective = min(reached, objective)
                 np.copyto(best_W, W_new)
                 np.copyto(best_H, pushed_H)

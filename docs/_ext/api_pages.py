@@ -10,6 +10,8 @@ import sparsemodels.solvers
 
 ROOMS = {
     "linear_model": "Sparse linear models and greedy recovery: scikit-learn estimators.",
+    "decomposition": "Matrix factorization: parts that add up, exactly coded, with missing entries.",
+    "completion": "Missing entries filled in, and what to recommend next.",
     "cross_decomposition": "Relations between two views of the same samples.",
     "signal": "Signals restored by sparsity.",
     "structure": "Structure of many variables: directed acyclic graphs and factors.",

@@ -11,7 +11,6 @@ import scipy.sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 from threadpoolctl import threadpool_limits
@@ -27,26 +26,23 @@ from sparsemodels._base import (
 )
 from sparsemodels._known_entries import known_entries, warn_of_empty
 from sparsemodels.solvers.alternating_factorization import Factorization
-from sparsemodels.solvers.factor_penalty import RowPenalty
-from sparsemodels.solvers.fixed_component_codes import least_squares_codes
-from sparsemodels.solvers.graph_terms import check_graph
-from sparsemodels.solvers.initial_factors import factors_from_svd, imputed, mean_in_place_of_zeros, random_factors
 from sparsemodels.solvers.observed_matrix import (
     DenseMatrix,
     ObservedMatrix,
     SparseMatrix,
-    power_sum,
     shape,
     total_weight,
     values,
 )
 from sparsemodels.solvers.row_update import RowTerms, gram, no_terms, sweep_rows
-from sparsemodels.solvers.simplex_factors import SimplexColumns, SimplexRows
-from sparsemodels.solvers.successive_projection import successive_projection
 
+from .factor_penalties import code_penalty, penalties
 from .factorization_loss import loss_of
+from .starting_point import starting_point
 
 __all__ = ["NMF"]
+
+_FORGETTING = 2.0  # the power with which the weight of a batch in `partial_fit` grows with its number
 
 _REMEDIES = {
     "max_iter": "increase max_iter or tol",
@@ -341,7 +337,8 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         loss = loss_of(self)
         loss.check(matrix)
         deadline = np.inf if self.time_limit is None else time.monotonic() + self.time_limit
-        penalty_W, penalty_H = self._penalties(matrix)
+        penalty_W, penalty_H = penalties(self, matrix)
+        self._known_per_row = total_weight(matrix) / shape(matrix)[0]
         random_state = check_random_state(self.random_state)
         context = self._init_callback_context(max_subtasks=self.n_init * self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X)
@@ -355,7 +352,8 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         attributes: dict[str, Any] = {}
         with self._one_blas_thread():
             for run in range(self.n_init):
-                W, Ht = self._start(X, matrix, "random" if run else self.init, random_state)
+                init = "random" if run else self.init
+                W, Ht = starting_point(X, matrix, self.n_components, init, random_state)
                 solution = self._solve(loss, matrix, W, Ht, penalty_W, penalty_H, deadline, on_iteration)
                 if best is None or solution.objective < best.objective:
                     best, attributes = solution, loss.attributes()
@@ -393,79 +391,6 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         history[-1] = solution.objective
         return solution._replace(objective_history=history, n_iter=done, status=status)
 
-    def _penalties(self, matrix: ObservedMatrix) -> tuple[Any, Any]:
-        """The records of both factors' penalties."""
-        n_rows, n_columns = shape(matrix)
-        self._known_per_row = total_weight(matrix) / n_rows
-        alpha_H = self.alpha_W if self.alpha_H == "same" else self.alpha_H
-        scale_H = alpha_H * total_weight(matrix) / n_columns
-        graph_W = None if self.graph_W is None else check_graph(self.graph_W, n_rows, "graph_W")
-        graph_H = None if self.graph_H is None else check_graph(self.graph_H, n_columns, "graph_H")
-        penalty_W, penalty_H = self._code_penalty(graph_W), self._component_penalty(scale_H, graph_H)
-        for name, penalty, other_name, other in (("W", penalty_W, "H", penalty_H), ("H", penalty_H, "W", penalty_W)):
-            # A component can be scaled down where that costs less, and its partner up where that costs nothing.
-            if _costs_more_when_larger(penalty) and _can_grow_for_free(other):
-                raise ValueError(
-                    f"A penalty of {name} alone is evaded by scaling {name} down and {other_name} up; penalise "
-                    f"{other_name} as well (alpha_{other_name}), or bound it by upper_bound or simplex."
-                )
-        return penalty_W, penalty_H
-
-    def _row_penalty(self, scale: float, graph: Any) -> RowPenalty:
-        bound = np.inf if self.upper_bound is None else float(self.upper_bound)
-        return RowPenalty(scale * self.l1_ratio, scale * (1.0 - self.l1_ratio), bound, graph, self._strength(graph))
-
-    def _strength(self, graph: Any) -> float:
-        return 0.0 if graph is None else float(self.graph_strength)
-
-    def _code_penalty(self, graph: Any = None) -> Any:
-        scale = self.alpha_W * self._known_per_row
-        if self.simplex == "codes":
-            return SimplexRows(1.0, scale * (1.0 - self.l1_ratio), graph, self._strength(graph))
-        return self._row_penalty(scale, graph)
-
-    def _component_penalty(self, scale: float, graph: Any) -> Any:
-        if self.simplex == "components":  # the rows of H are the columns of its transpose
-            return SimplexColumns(1.0, scale * (1.0 - self.l1_ratio), graph, self._strength(graph))
-        return self._row_penalty(scale, graph)
-
-    def _rank(self, matrix: ObservedMatrix) -> int:
-        if isinstance(self.init, tuple):
-            return int(np.shape(self.init[0])[1]) if self.n_components == "auto" else int(self.n_components)
-        return min(shape(matrix)) if self.n_components == "auto" else int(self.n_components)
-
-    def _start(self, X: Any, matrix: ObservedMatrix, init: Any, random_state: Any) -> tuple[np.ndarray, np.ndarray]:
-        """W and the transpose of H where the fit begins."""
-        rank, (n_rows, n_columns) = self._rank(matrix), shape(matrix)
-        dtype = values(matrix).dtype
-        if isinstance(init, tuple):
-            return _given_start(init, (n_rows, rank), (rank, n_columns), dtype)
-        if init is None:
-            complete = isinstance(matrix, DenseMatrix | SparseMatrix)
-            init = "nndsvda" if complete and rank <= min(n_rows, n_columns) else "random"
-        if init == "random":
-            return random_factors(matrix, rank, random_state)
-        if rank > min(n_rows, n_columns):
-            raise ValueError(
-                f"init={init!r} needs n_components <= min(n_samples, n_features) = {min(n_rows, n_columns)}, "
-                f"got {rank}."
-            )
-        filled = imputed(matrix)
-        filled = X if filled is None else filled
-        if init == "spa":
-            found = successive_projection(matrix if filled is X else DenseMatrix(filled), rank).indices
-            rows = filled[found].toarray() if scipy.sparse.issparse(filled) else filled[found]
-            _, Ht = random_factors(matrix, rank, random_state)  # for components beyond the rank of X
-            Ht[:, : found.size] = rows.T
-            return least_squares_codes(matrix, Ht), Ht
-        left, singular, right = randomized_svd(filled, rank, power_iteration_normalizer="QR", random_state=random_state)
-        W, Ht = factors_from_svd(left, singular, right.T)
-        if init == "nndsvda":
-            mean = power_sum(matrix, 1.0) / total_weight(matrix)
-            mean_in_place_of_zeros(W, mean)
-            mean_in_place_of_zeros(Ht, mean)
-        return np.ascontiguousarray(W, dtype=dtype), np.ascontiguousarray(Ht, dtype=dtype)
-
     def _set_solution(self, loss: Any, matrix: ObservedMatrix, solution: Factorization) -> None:
         """The fitted attributes; raises the interruption again once the best model so far is kept."""
         for name in ("_code_gram", "_code_products", "n_steps_"):  # a new fit forgets what partial_fit has summed
@@ -493,7 +418,11 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         Ht = np.ascontiguousarray(self.components_.T, dtype=values(matrix).dtype)
         with self._one_blas_thread():
             return loss_of(self, fitted=True).codes(
-                matrix, Ht, self._code_penalty(), max_iter=max(self.max_iter, 1000), n_jobs=self.n_jobs
+                matrix,
+                Ht,
+                code_penalty(self, self._known_per_row),
+                max_iter=max(self.max_iter, 1000),
+                n_jobs=self.n_jobs,
             )
 
     def transform(self, X: Any, *, mask: Any = None, weights: Any = None) -> np.ndarray:
@@ -600,21 +529,25 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
             raise ValueError("partial_fit needs X without missing entries.")
         if self.graph_W is not None or self.graph_H is not None or self.simplex == "components":
             raise ValueError("partial_fit takes no graph and no simplex='components'.")
-        penalty_W, penalty_H = self._penalties(matrix)
+        penalty_W, penalty_H = penalties(self, matrix)
+        self._known_per_row = total_weight(matrix) / shape(matrix)[0]
         if first:
-            _, Ht = self._start(X, matrix, self.init, check_random_state(self.random_state))
+            random_state = check_random_state(self.random_state)
+            _, Ht = starting_point(X, matrix, self.n_components, self.init, random_state)
         else:
             Ht = np.ascontiguousarray(self.components_.T, dtype=values(matrix).dtype)
         n_features, rank = Ht.shape
         if first or not hasattr(self, "_code_gram"):
             self._code_gram, self._code_products = np.zeros((rank, rank)), np.zeros((n_features, rank))
-            self._n_seen = 0
+            self._n_seen = 0.0
         with self._one_blas_thread():
             codes = loss.codes(matrix, Ht, penalty_W, max_iter=self.max_iter, n_jobs=self.n_jobs)
             data = X if scipy.sparse.issparse(X) else np.asarray(X)
-            self._code_gram += gram(codes)
-            self._code_products += data.T @ codes
-            self._n_seen += codes.shape[0]
+            # Codes of early components are worth less than those of today's.
+            kept = (1.0 - 1.0 / (self.n_steps_ + 1)) ** _FORGETTING
+            self._code_gram = kept * self._code_gram + gram(codes)
+            self._code_products = kept * self._code_products + data.T @ codes
+            self._n_seen = kept * self._n_seen + codes.shape[0]
             share = self._n_seen / codes.shape[0]  # the penalty of the components grows with the samples seen
             plain = no_terms(n_features, rank)
             terms = RowTerms(
@@ -629,26 +562,3 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         self.n_components_ = self._n_features_out = rank
         self.n_steps_ += 1
         return self
-
-
-def _costs_more_when_larger(penalty: Any) -> bool:
-    return isinstance(penalty, RowPenalty) and penalty.l1 + penalty.l2 + penalty.graph_strength > 0.0
-
-
-def _can_grow_for_free(penalty: Any) -> bool:
-    return isinstance(penalty, RowPenalty) and penalty.l1 + penalty.l2 == 0.0 and np.isinf(penalty.upper_bound)
-
-
-def _given_start(init: tuple, W_shape: tuple[int, int], H_shape: tuple[int, int], dtype: Any):
-    """The caller's own factors as a start, checked; W and H transposed, both C-contiguous."""
-    if len(init) != 2:
-        raise ValueError(f"init must be a pair (W, H), got {len(init)} items.")
-    factors = []
-    for name, factor, expected in zip("WH", init, (W_shape, H_shape), strict=True):
-        factor = check_array(factor, dtype=dtype)
-        if factor.shape != expected:
-            raise ValueError(f"init's {name} must have the shape {expected}, got {factor.shape}.")
-        if factor.min() < 0.0:
-            raise ValueError(f"Negative values in data passed to NMF (init's {name}); it must be >= 0.")
-        factors.append(factor)
-    return np.ascontiguousarray(factors[0]), np.ascontiguousarray(factors[1].T)

@@ -15,7 +15,7 @@ def solve(K, X, start=None, l1=0.0, ridge=0.0, upper=np.inf):
     return F
 
 
-@pytest.mark.parametrize("n_columns, r", [(20, 1), (20, 6), (40, 25)])
+@pytest.mark.parametrize(("n_columns", "r"), [(20, 1), (20, 6), (40, 25)])
 def test_equals_scipy(n_columns, r):
     K, X = RNG.standard_normal((n_columns, r)), RNG.standard_normal((50, n_columns))
     reference = np.array([scipy.optimize.nnls(K, x)[0] for x in X])
