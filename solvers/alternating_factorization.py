@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .component_scales import best_scales
+from .extrapolation import Push
 from .factor_penalty import RowPenalty, improve, make_feasible, penalty_value
 from .observed_matrix import ObservedMatrix, SomeEntries, SparseMatrix, power_sum, shape, transposed
 from .row_update import squared_error
@@ -218,13 +219,8 @@ def alternate(
     pushed_W, pushed_H = W.copy(), Ht.copy()
     objective = 0.5 * squared_error(matrix, W, Ht) + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
     history = [objective]
-    # Ang and Gillis: the push, its ceiling, and how they grow and shrink.
-    push, ceiling, growth, ceiling_growth, shrink = (
-        (0.5, 1.0, 1.01, 1.005, 1.5) if not exact else (0.5, 1.0, 1.1, 1.05, 1.5)
-    )
-    last_push, kkt, n_iter, status = push, np.inf, 0, "max_iter"
-    if not extrapolate:
-        push = 0.0
+    push = Push(extrapolate, *((1.1, 1.05) if exact else (1.01, 1.005)))
+    kkt, n_iter, status = np.inf, 0, "max_iter"
     revivable = True
     try:
         while n_iter < max_iter:
@@ -232,7 +228,7 @@ def alternate(
             # (W, pushed H) is a pair whose objective comes with the update of W.
             H_new = pushed_H.copy()
             seen_H = improve(penalty_H, flipped, H_new, pushed_W, max_sweeps=sweeps_H, **common)
-            pushed_H = make_feasible(penalty_H, H_new + push * (H_new - Ht)) if push > 0.0 else H_new.copy()
+            pushed_H = make_feasible(penalty_H, H_new + push.length * (H_new - Ht))
             W_new = pushed_W.copy()
             make_feasible(penalty_W, W_new)
             seen_W = improve(penalty_W, matrix, W_new, pushed_H, max_sweeps=sweeps_W, **common)
@@ -243,7 +239,7 @@ def alternate(
                 objective = min(reached, objective)
                 np.copyto(best_W, W_new)
                 np.copyto(best_H, pushed_H)
-                pushed_W = make_feasible(penalty_W, W_new + push * (W_new - W)) if push > 0.0 else W_new.copy()
+                pushed_W = make_feasible(penalty_W, W_new + push.length * (W_new - W))
                 W, Ht = W_new, H_new
                 scales = best_scales(penalty_W, penalty_H, best_W, best_H)
                 if scales is not None:
@@ -254,10 +250,9 @@ def alternate(
                     for second in (best_H, pushed_H, Ht):
                         second /= scales
                     objective += penalty_value(penalty_W, best_W) + penalty_value(penalty_H, best_H)
-                last_push, push = push, min(ceiling, growth * push)
-                ceiling = min(1.0, ceiling_growth * ceiling)
+                push.keep()
             else:
-                ceiling, push = last_push, push / shrink
+                push.take_back()
                 pushed_W, pushed_H = best_W.copy(), best_H.copy()
                 W, Ht = best_W.copy(), best_H.copy()
             history.append(objective)

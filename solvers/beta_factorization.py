@@ -37,6 +37,7 @@ from .beta_divergence import (
     stays_sparse,
 )
 from .dense_divergence import block_scratch, pairwise_products, update_dense_rows
+from .extrapolation import Push
 from .factor_penalty import RowPenalty, penalty_value
 from .listed_divergence import update_listed_rows
 from .multiplicative_updates import lift_zeros, monotone_exponent
@@ -303,11 +304,9 @@ def factorize_beta(
     pushed_W, pushed_H = W.copy(), Ht.copy()
     objective = objective_of(improve_rows(matrix, W, Ht, beta, repeats=0, measure=False, **common).loss, W, Ht)
     history = [objective]
-    # Ang and Gillis: the push, its ceiling, and how they grow and shrink.
-    growth, ceiling_growth, shrink = 1.05, 1.01, 1.5
-    push, ceiling = 0.5 if extrapolate else 0.0, 1.0
+    push = Push(extrapolate, 1.05, 1.01)
     scale_free = extrapolate and not any(p.l1 or p.l2 or p.upper_bound < np.inf for p in (penalty_W, penalty_H))
-    last_push, kkt, n_iter, status, last_check = push, np.inf, 0, "max_iter", -_PATIENCE
+    kkt, n_iter, status, last_check = np.inf, 0, "max_iter", -_PATIENCE
     try:
         while n_iter < max_iter:
             # The first iterations are multiplicative. Wherever the start is, they find the scale of every row; and
@@ -323,7 +322,7 @@ def factorize_beta(
             )
             if scale_free:
                 _fix_scales(H_new, Ht, pushed_W)
-            pushed_H = _pushed(H_new, Ht, push, penalty_H.upper_bound)
+            pushed_H = _pushed(H_new, Ht, push.length, penalty_H.upper_bound)
             W_new = pushed_W.copy()
             seen_W = improve_rows(matrix, W_new, pushed_H, beta, penalty_W, solver=rule, measure=measure, **common)
             reached = objective_of(seen_W.loss, W_new, pushed_H)
@@ -332,12 +331,11 @@ def factorize_beta(
                 objective = reached
                 np.copyto(best_W, W_new)
                 np.copyto(best_H, pushed_H)
-                pushed_W = _pushed(W_new, W, push, penalty_W.upper_bound)
+                pushed_W = _pushed(W_new, W, push.length, penalty_W.upper_bound)
                 W, Ht = W_new, H_new
-                last_push, push = push, min(ceiling, growth * push)
-                ceiling = min(1.0, ceiling_growth * ceiling)
+                push.keep()
             else:
-                ceiling, push = last_push, push / shrink
+                push.take_back()
                 pushed_W, pushed_H = best_W.copy(), best_H.copy()
                 W, Ht = best_W.copy(), best_H.copy()
             history.append(objective)

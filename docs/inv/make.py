@@ -32,6 +32,8 @@ ROWS = {
             for name in (
                 "base.BaseEstimator",
                 "base.RegressorMixin",
+                "decomposition.NMF",
+                "decomposition.PCA",
                 "linear_model.ElasticNet",
                 "linear_model.ElasticNetCV",
                 "linear_model.Lasso",
@@ -73,7 +75,7 @@ ROWS = {
             "cross_validation": "modules/cross_validation.html#cross-validation",
             "callbacks": "modules/callbacks.html#callbacks",
         },
-        "std:term": dict.fromkeys(("random_state", "warm_start"), "glossary.html#term-$"),
+        "std:term": dict.fromkeys(("meta-estimator", "random_state", "warm_start"), "glossary.html#term-$"),
     },
     "numba": {"py:function": {"numba.njit": "reference/jit-compilation.html#numba.jit"}},
     "skops": {

@@ -76,10 +76,9 @@ class NBMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMix
     binary : {"components", "codes"}, default="components"
         Which factor is binary: `components_`, or the codes of the samples. The real factor belongs on the side with
         more known entries per row or column.
-    solver : {"auto", "enumerate", "sphere", "branch_and_bound", "tabu", "simulated_annealing"}, callable or object \
-            with a method ``sample_qubo``, default="auto"
-        What solves the binary problems. ``"auto"`` and the three names after it are exact up to `max_nodes`, the
-        others heuristics. A callable ``solver(G, c, start, random_state=...)`` returns codes for the minimisation of
+    solver : str, callable or object with a method ``sample_qubo``, default="auto"
+        What solves the binary problems. ``"auto"``, ``"enumerate"``, ``"sphere"`` and ``"branch_and_bound"`` are exact
+        up to `max_nodes`; ``"tabu"`` and ``"simulated_annealing"`` are heuristics. A callable ``solver(G, c, start, random_state=...)`` returns codes for the minimisation of
         ``h @ G @ h / 2 - c @ h``, many at once; a sampler of the dimod kind is sent one model a code. Answers that
         are worse than what was there are not taken.
     max_nodes : int, default=2_000_000

@@ -71,10 +71,10 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
     ----------
     n_components : int or "auto", default="auto"
         The rank. ``"auto"`` is the smaller of the two dimensions.
-    loss : {"frobenius", "kullback-leibler", "itakura-saito", "correntropy", "huber", "l21", "cauchy"} or float, \
-            default="frobenius"
-        The divergence d. A number is the :math:`\beta` of the beta-divergence, in [-1, 3]: 2 is half the squared
-        error, 1 Kullback-Leibler, 0 Itakura-Saito. The last four are robust: they count large residuals less.
+    loss : str or float, default="frobenius"
+        The divergence d: ``"frobenius"``, half the squared error, ``"kullback-leibler"`` or ``"itakura-saito"``, or the
+        :math:`\beta` of any beta-divergence, in [-1, 3], of which these are 2, 1 and 0. ``"correntropy"``,
+        ``"huber"``, ``"l21"`` and ``"cauchy"`` are robust: they count large residuals less.
     solver : {"auto", "hals", "bpp", "mu", "cd"}, default="auto"
         ``"hals"``, accelerated and extrapolated coordinate descent on rows, and ``"bpp"``, exact nonnegative least
         squares by block principal pivoting, for squared error; ``"mu"``, multiplicative updates, and ``"cd"``,
@@ -137,7 +137,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         a component are scaled.
     objective_ : float
         The objective, with penalties.
-    objective_history_ : ndarray of shape (n_iter_ + 1,) or longer
+    objective_history_ : ndarray of shape (`n_iter_` + 1,) or longer
         The objective at the start and after each iteration.
     reconstruction_err_ : float
         The square root of twice the loss of the training data: for squared error, the Frobenius norm of the

@@ -91,7 +91,7 @@ class NMFCV(RankSelector):
         The same.
     best_estimator_ : estimator instance
         The factorization of that rank, fitted to all known entries.
-    components_ : ndarray of shape (n_components_, n_features)
+    components_ : ndarray of shape (`n_components_`, n_features)
         Its components.
     ranks_ : ndarray of shape (n_ranks,)
         The ranks tried, ascending.

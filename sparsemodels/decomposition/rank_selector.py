@@ -131,7 +131,7 @@ class RankSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSu
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components_)
+        ndarray of shape (n_samples, `n_components_`)
             The codes.
         """
         return self.fit(X, y, mask=mask, weights=weights, **params).transform(X, mask=mask, weights=weights)
@@ -150,7 +150,7 @@ class RankSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSu
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components_)
+        ndarray of shape (n_samples, `n_components_`)
             The codes.
         """
         check_is_fitted(self, "best_estimator_")
@@ -162,7 +162,7 @@ class RankSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSu
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_components_)
+        X : array-like of shape (n_samples, `n_components_`)
             Codes.
 
         Returns

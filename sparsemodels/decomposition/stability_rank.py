@@ -82,7 +82,7 @@ class StabilityRankSelector(RankSelector):
     best_estimator_ : estimator instance
         The factorization of that rank, fitted to the data as they are. Where its parameter `init` takes factors, it
         starts at the mean directions of the clusters, so that its components are in their order.
-    components_ : ndarray of shape (n_components_, n_features)
+    components_ : ndarray of shape (`n_components_`, n_features)
         Its components, if it has any.
     ranks_ : ndarray of shape (n_ranks,)
         The ranks, ascending.
@@ -90,7 +90,7 @@ class StabilityRankSelector(RankSelector):
         The mean silhouette of each rank's worst cluster, in [-1, 1]; one for the rank 1.
     mean_silhouettes_ : ndarray of shape (n_ranks,)
         The mean silhouette over all clusters.
-    component_silhouettes_ : ndarray of shape (n_components_,)
+    component_silhouettes_ : ndarray of shape (`n_components_`,)
         The mean silhouette of each cluster at the chosen rank: how stable each component is.
     errors_ : ndarray of shape (n_ranks,)
         The norm of the residual over that of the data, each rank fitted to the data as they are.
