@@ -114,7 +114,7 @@ def iterations(first: float, last: float) -> tuple[int, ...]:
 
 def efforts(peer: str, case: Case, target: float) -> tuple[int, ...]:
     """Numbers of iterations; of passes for the online method."""
-    return iterations(4, 100) if peer == "spams" else iterations(10, 1500)
+    return iterations(3, 100) if peer == "spams" else iterations(4, 1500)
 
 
 def settings(peer: str, case: Case) -> list[dict[str, Any]]:

@@ -27,13 +27,15 @@ import numpy as np
 from .component_scales import best_scales
 from .extrapolation import Push
 from .factor_penalty import RowPenalty, improve, make_feasible, penalty_value
-from .observed_matrix import ObservedMatrix, SomeEntries, SparseMatrix, power_sum, shape, transposed
+from .observed_matrix import DenseMatrix, ObservedMatrix, SomeEntries, SparseMatrix, power_sum, shape, transposed
 from .row_update import squared_error
 
 _CANCELLATION = 1e-7  # relative error below which the loss is summed entry by entry
 _REVIVAL, _WORTHWHILE = 5, 1e-9  # iterations of a component that is tried again, and the share it must gain
 _SWEEPS_OF_OWN_GRAMS = 10
 _ROUNDING = 1e-14  # relative: a step by which the objective seems to rise no more than this is kept
+_SINGLE_PRECISION = 1e-3  # the residual, and the share of the loss, from which on float64 is needed
+_LARGE = 100_000  # entries, from which on a copy in float32 pays
 _CONFIRM = 3.0  # the true residual is measured once that of the extrapolated factors is so near to `tol`
 
 
@@ -66,6 +68,13 @@ class Factorization(NamedTuple):
     kkt: float
     n_iter: int
     status: str
+
+
+def in_single_precision(matrix: ObservedMatrix) -> ObservedMatrix:
+    """A large dense matrix copied to float32; any other one as it is."""
+    if isinstance(matrix, DenseMatrix) and matrix.X.dtype == np.float64 and matrix.X.size >= _LARGE:
+        return DenseMatrix(matrix.X.astype(np.float32))
+    return matrix
 
 
 def without_cost(penalty: Any) -> Any:
@@ -106,11 +115,12 @@ def certify(
     kkt : float
         The residual.
     """
-    options = {"exact": False, "max_sweeps": 0, **options}
+    options = {"exact": False, "max_sweeps": 0, "energy": None, **options}
+    energy = options["energy"] = power_sum(matrix, 2.0) if options["energy"] is None else options["energy"]
     first = improve(penalty_W, matrix, W, Ht, **options)
     second = improve(penalty_H, transposed(matrix), Ht, W, **options)
-    objective = 0.5 * squared_error(matrix, W, Ht) + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
-    energy = power_sum(matrix, 2.0)
+    loss = first.loss if first.loss >= _CANCELLATION * energy else 0.5 * squared_error(matrix, W, Ht)
+    objective = loss + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
     squared = first.kkt_squared + second.kkt_squared
     return objective, float(np.sqrt(squared / energy)) if energy > 0.0 else float(np.sqrt(squared))
 
@@ -126,6 +136,7 @@ def alternate(
     tol: float = 1e-4,
     max_iter: int = 200,
     extrapolate: bool = True,
+    exact_codes: bool = False,
     deadline: float = np.inf,
     on_iteration: Callable[[int, float], bool] | None = None,
     n_jobs: int | None = None,
@@ -150,6 +161,8 @@ def alternate(
         The most iterations.
     extrapolate : bool, default=True
         Whether to push the factors on along their last change.
+    exact_codes : bool, default=False
+        Whether to solve the rows of W exactly for the H that was found, before both are certified.
     deadline : float, default=inf
         When to stop, in seconds of ``time.monotonic()``.
     on_iteration : callable, optional
@@ -162,6 +175,11 @@ def alternate(
     Factorization
         The best pair and its certificate.
 
+    Notes
+    -----
+    Of a large dense matrix in float64 the first iterations use a copy in float32, half its size. Everything that is
+    returned is computed from the matrix itself.
+
     Examples
     --------
     >>> import numpy as np
@@ -172,8 +190,10 @@ def alternate(
     >>> bool(np.allclose(solution.W @ solution.Ht.T, X)), solution.status
     (True, 'converged')
     """
-    flipped = transposed(matrix)
     energy = power_sum(matrix, 2.0)
+    # Far from a solution the products with the data need no more than single precision.
+    precise, matrix = matrix, in_single_precision(matrix)
+    flipped = transposed(matrix)
     scale = energy if energy > 0.0 else 1.0
     exact = solver == "bpp"
     n_components = W.shape[1]
@@ -183,7 +203,7 @@ def alternate(
 
     def objective_of(loss: float, W: np.ndarray, Ht: np.ndarray) -> float:
         if loss < _CANCELLATION * energy:
-            loss = 0.5 * squared_error(matrix, W, Ht)
+            loss = 0.5 * squared_error(precise, W, Ht)
         return loss + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
 
     def revived(W: np.ndarray, Ht: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
@@ -212,12 +232,19 @@ def alternate(
         value = objective_of(0.0, W, Ht)
         return (W, Ht, value) if value < objective * (1.0 - _WORTHWHILE) else None
 
+    def finished(W: np.ndarray, Ht: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """The first factor as it is returned, with objective and residual of the pair."""
+        if exact_codes:
+            W = W.copy()
+            improve(penalty_W, precise, W, Ht, max_sweeps=1, exact=True, n_jobs=n_jobs, energy=energy)
+        return W, *certify(precise, W, Ht, penalty_W, penalty_H, n_jobs=n_jobs, energy=energy)
+
     W, Ht = (np.array(F, order="C") for F in (W, Ht))
     make_feasible(penalty_W, W)
     make_feasible(penalty_H, Ht)
     best_W, best_H = W.copy(), Ht.copy()
     pushed_W, pushed_H = W.copy(), Ht.copy()
-    objective = 0.5 * squared_error(matrix, W, Ht) + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
+    objective = objective_of(improve(penalty_W, matrix, W, Ht, max_sweeps=0, **common).loss, W, Ht)
     history = [objective]
     push = Push(extrapolate, *((1.1, 1.05) if exact else (1.01, 1.005)))
     kkt, n_iter, status = np.inf, 0, "max_iter"
@@ -256,7 +283,12 @@ def alternate(
                 pushed_W, pushed_H = best_W.copy(), best_H.copy()
                 W, Ht = best_W.copy(), best_H.copy()
             history.append(objective)
-            near = np.sqrt((seen_W.kkt_squared + seen_H.kkt_squared) / scale) <= _CONFIRM * tol
+            seen = np.sqrt((seen_W.kkt_squared + seen_H.kkt_squared) / scale)
+            if matrix is not precise and (seen <= _SINGLE_PRECISION or reached < _SINGLE_PRECISION * energy):
+                matrix, flipped = precise, transposed(precise)
+                objective, _ = certify(precise, best_W, best_H, penalty_W, penalty_H, n_jobs=n_jobs, energy=energy)
+                history[-1] = min(objective, history[-1])
+            near = seen <= _CONFIRM * tol
             if near and revivable:
                 trial = revived(best_W, best_H)
                 revivable = trial is not None
@@ -266,8 +298,9 @@ def alternate(
                     history[-1] = objective
                     continue
             if near:
-                _, kkt = certify(matrix, best_W, best_H, penalty_W, penalty_H, n_jobs=n_jobs, energy=energy)
-                if kkt <= tol:
+                candidate = finished(best_W, best_H)
+                if candidate[2] <= tol:
+                    best_W, objective, kkt = candidate
                     status = "converged"
                     break
             if time.monotonic() > deadline:
@@ -278,7 +311,8 @@ def alternate(
                 break
     except KeyboardInterrupt:
         status = "interrupted"
-    objective, kkt = certify(matrix, best_W, best_H, penalty_W, penalty_H, n_jobs=n_jobs, energy=energy)
-    if status == "max_iter" and kkt <= tol:
-        status = "converged"
+    if status != "converged":
+        best_W, objective, kkt = finished(best_W, best_H)
+        status = "converged" if kkt <= tol and status == "max_iter" else status
+    history[-1] = objective
     return Factorization(best_W, best_H, objective, np.array(history), kkt, n_iter, status)

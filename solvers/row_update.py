@@ -206,7 +206,8 @@ def products(matrix: Any, K: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 @products.register
 def _(matrix: DenseMatrix, K: np.ndarray, start: int, stop: int) -> np.ndarray:
-    return matrix.X[start:stop] @ K
+    # A matrix in single precision is multiplied in it, and only the product widened.
+    return (matrix.X[start:stop] @ K.astype(matrix.X.dtype, copy=False)).astype(K.dtype, copy=False)
 
 
 @products.register

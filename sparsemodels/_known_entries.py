@@ -80,7 +80,7 @@ def known_entries(
         weights = _weights(weights, X)
     record = observe(X, mask=mask, weights=weights, implicit=sparse and missing == "implicit")
     known = values(record)
-    if not np.isfinite(known).all():
+    if not np.isfinite(known.sum(dtype=np.float64)) and not np.isfinite(known).all():
         # NaN that a sparse matrix stores, or an infinite value at a known position.
         raise ValueError(f"Input X contains infinity or NaN at a known position, which {name} does not take.")
     if nonnegative and known.size and known.min() < 0.0:

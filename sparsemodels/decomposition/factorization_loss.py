@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from sparsemodels.solvers.alternating_factorization import Factorization, alternate, certify
+from sparsemodels.solvers.alternating_factorization import Factorization, alternate
 from sparsemodels.solvers.beta_divergence import check_domain
 from sparsemodels.solvers.beta_factorization import factorize_beta, improve_rows
-from sparsemodels.solvers.factor_penalty import RowPenalty, improve
+from sparsemodels.solvers.factor_penalty import RowPenalty
 from sparsemodels.solvers.fixed_component_codes import divergence_codes, least_squares_codes, robust_codes
 from sparsemodels.solvers.half_quadratic_losses import LOSSES
 from sparsemodels.solvers.observed_matrix import ObservedMatrix
@@ -54,17 +54,11 @@ class SquaredError:
         return 0.5 * squared_error(matrix, W, Ht)
 
     def solve(self, matrix, W, Ht, penalty_W, penalty_H, **options: Any) -> Factorization:
-        """Find both factors."""
+        """Find both factors, the codes exactly for the components."""
         return alternate(
-            matrix, W, Ht, penalty_W, penalty_H, solver=self.solver, extrapolate=self.extrapolate, **options
-        )
-
-    def finish(self, matrix, solution: Factorization, penalty_W, penalty_H, *, n_jobs: int | None) -> Factorization:
-        """Solve the codes exactly for the found components."""
-        W = solution.W.copy()
-        improve(penalty_W, matrix, W, solution.Ht, max_sweeps=1, exact=True, n_jobs=n_jobs)
-        objective, kkt = certify(matrix, W, solution.Ht, penalty_W, penalty_H, n_jobs=n_jobs)
-        return solution._replace(W=W, objective=objective, kkt=kkt)
+            matrix, W, Ht, penalty_W, penalty_H, solver=self.solver, extrapolate=self.extrapolate, exact_codes=True,
+            **options,
+        )  # fmt: skip
 
     def codes(self, matrix, Ht: np.ndarray, penalty_W, *, max_iter: int, n_jobs: int | None) -> np.ndarray:
         """The exact codes of rows."""
@@ -96,10 +90,6 @@ class BetaDivergence:
         return factorize_beta(
             matrix, W, Ht, self.beta, penalty_W, penalty_H, solver=self.solver, extrapolate=self.extrapolate, **options
         )
-
-    def finish(self, matrix, solution: Factorization, penalty_W, penalty_H, *, n_jobs: int | None) -> Factorization:
-        """The codes are as exact as the iterations left them."""
-        return solution
 
     def codes(self, matrix, Ht: np.ndarray, penalty_W, *, max_iter: int, n_jobs: int | None) -> np.ndarray:
         """The codes of rows, to precision."""
@@ -136,10 +126,6 @@ class RobustLoss:
         )  # fmt: skip
         self.weights, self.sigma = found.weights, found.sigma
         return found.factorization
-
-    def finish(self, matrix, solution: Factorization, penalty_W, penalty_H, *, n_jobs: int | None) -> Factorization:
-        """The codes are as exact as the iterations left them."""
-        return solution
 
     def codes(self, matrix, Ht: np.ndarray, penalty_W, *, max_iter: int, n_jobs: int | None) -> np.ndarray:
         """The codes of rows, to precision."""

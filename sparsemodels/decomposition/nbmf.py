@@ -78,9 +78,10 @@ class NBMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMix
         more known entries per row or column.
     solver : str, callable or object with a method ``sample_qubo``, default="auto"
         What solves the binary problems. ``"auto"``, ``"enumerate"``, ``"sphere"`` and ``"branch_and_bound"`` are exact
-        up to `max_nodes`; ``"tabu"`` and ``"simulated_annealing"`` are heuristics. A callable ``solver(G, c, start, random_state=...)`` returns codes for the minimisation of
-        ``h @ G @ h / 2 - c @ h``, many at once; a sampler of the dimod kind is sent one model a code. Answers that
-        are worse than what was there are not taken.
+        up to `max_nodes`; ``"tabu"`` and ``"simulated_annealing"`` are heuristics. A callable
+        ``solver(G, c, start, random_state=...)`` returns codes for the minimisation of ``h @ G @ h / 2 - c @ h``, many
+        at once; a sampler of the dimod kind is sent one model a code. Answers that are worse than what was there are
+        not taken.
     max_nodes : int, default=2_000_000
         The nodes that an exact solver may visit for one code before it is left without a proof.
     alpha : float, default=0.0

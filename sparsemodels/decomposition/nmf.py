@@ -26,6 +26,7 @@ from sparsemodels._base import (
 )
 from sparsemodels._known_entries import known_entries, warn_of_empty
 from sparsemodels.solvers.alternating_factorization import Factorization
+from sparsemodels.solvers.factor_penalty import penalty_value
 from sparsemodels.solvers.observed_matrix import (
     DenseMatrix,
     ObservedMatrix,
@@ -348,13 +349,14 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
             task.call_on_fit_task_begin(estimator=self, X=X)
             return bool(task.call_on_fit_task_end(estimator=self, X=X))
 
+        options = {"tol": self.tol, "max_iter": self.max_iter, "deadline": deadline, "n_jobs": self.n_jobs}
         best: Any = None
         attributes: dict[str, Any] = {}
         with self._one_blas_thread():
             for run in range(self.n_init):
                 init = "random" if run else self.init
                 W, Ht = starting_point(X, matrix, self.n_components, init, random_state)
-                solution = self._solve(loss, matrix, W, Ht, penalty_W, penalty_H, deadline, on_iteration)
+                solution = loss.solve(matrix, W, Ht, penalty_W, penalty_H, on_iteration=on_iteration, **options)
                 if best is None or solution.objective < best.objective:
                     best, attributes = solution, loss.attributes()
                 if solution.status in ("time_limit", "stopped", "interrupted"):
@@ -363,35 +365,11 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         context.call_on_fit_task_end(estimator=self, X=X)
         for name, value in attributes.items():
             setattr(self, name, value)
-        self._set_solution(loss, matrix, best)
+        cost = penalty_value(penalty_W, best.W) + penalty_value(penalty_H, best.Ht)
+        self._set_solution(best, best.objective - cost)
         return best.W
 
-    def _solve(self, loss, matrix, W, Ht, penalty_W, penalty_H, deadline, on_iteration) -> Factorization:
-        """Alternate, then solve the codes exactly; once more where that moved the components away from optimal."""
-        histories: list[np.ndarray] = []
-        done = 0
-        tol = self.tol
-        while True:
-            options = {"tol": tol, "max_iter": max(self.max_iter - done, 1), "deadline": deadline}
-            solution = loss.solve(
-                matrix, W, Ht, penalty_W, penalty_H, **options, on_iteration=on_iteration, n_jobs=self.n_jobs
-            )
-            done += solution.n_iter
-            histories.append(solution.objective_history)
-            finished = loss.finish(matrix, solution, penalty_W, penalty_H, n_jobs=self.n_jobs)
-            if finished.objective <= solution.objective:
-                solution = finished
-            if solution.status != "converged" or solution.kkt <= self.tol or done >= self.max_iter:
-                break
-            W, Ht, tol = solution.W, solution.Ht, 0.3 * tol
-        status = solution.status
-        if status in ("converged", "max_iter"):
-            status = "converged" if solution.kkt <= self.tol else "max_iter"
-        history = np.concatenate([histories[0], *(part[1:] for part in histories[1:])])
-        history[-1] = solution.objective
-        return solution._replace(objective_history=history, n_iter=done, status=status)
-
-    def _set_solution(self, loss: Any, matrix: ObservedMatrix, solution: Factorization) -> None:
+    def _set_solution(self, solution: Factorization, loss: float) -> None:
         """The fitted attributes; raises the interruption again once the best model so far is kept."""
         for name in ("_code_gram", "_code_products", "n_steps_"):  # a new fit forgets what partial_fit has summed
             self.__dict__.pop(name, None)
@@ -400,7 +378,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         self.kkt_ = solution.kkt
         self.objective_ = solution.objective
         self.objective_history_ = solution.objective_history
-        self.reconstruction_err_ = float(np.sqrt(2.0 * max(loss.value(matrix, solution.W, solution.Ht), 0.0)))
+        self.reconstruction_err_ = float(np.sqrt(2.0 * max(loss, 0.0)))
         self.n_iter_ = solution.n_iter
         self.status_ = solution.status
         if solution.status == "interrupted":
