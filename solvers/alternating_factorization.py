@@ -28,7 +28,7 @@ from .component_scales import best_scales
 from .extrapolation import Push
 from .factor_penalty import RowPenalty, improve, make_feasible, penalty_value
 from .observed_matrix import DenseMatrix, ObservedMatrix, SomeEntries, SparseMatrix, power_sum, shape, transposed
-from .row_update import squared_error
+from .row_update import squared_error, with_products
 
 _CANCELLATION = 1e-7  # relative error below which the loss is summed entry by entry
 _REVIVAL, _WORTHWHILE = 5, 1e-9  # iterations of a component that is tried again, and the share it must gain
@@ -93,7 +93,14 @@ def sweeps_worth_their_cost(matrix: ObservedMatrix, n_components: int) -> int:
 
 
 def certify(
-    matrix: ObservedMatrix, W: np.ndarray, Ht: np.ndarray, penalty_W: Any, penalty_H: Any, **options: Any
+    matrix: ObservedMatrix,
+    W: np.ndarray,
+    Ht: np.ndarray,
+    penalty_W: Any,
+    penalty_H: Any,
+    *,
+    rows: Any = None,
+    **options: Any,
 ) -> tuple[float, float]:
     """The objective of a pair of factors and the relative residual of its optimality conditions.
 
@@ -105,6 +112,8 @@ def certify(
         The factors; not changed.
     penalty_W, penalty_H : RowPenalty or another record of a penalty
         Their penalties.
+    rows : NormalEquations, optional
+        The least squares of the rows of W, where they are at hand.
     **options
         Passed to :func:`improve`.
 
@@ -117,7 +126,7 @@ def certify(
     """
     options = {"exact": False, "max_sweeps": 0, "energy": None, **options}
     energy = options["energy"] = power_sum(matrix, 2.0) if options["energy"] is None else options["energy"]
-    first = improve(penalty_W, matrix, W, Ht, **options)
+    first = improve(penalty_W, matrix if rows is None else rows, W, Ht, **options)
     second = improve(penalty_H, transposed(matrix), Ht, W, **options)
     loss = first.loss if first.loss >= _CANCELLATION * energy else 0.5 * squared_error(matrix, W, Ht)
     objective = loss + penalty_value(penalty_W, W) + penalty_value(penalty_H, Ht)
@@ -234,17 +243,20 @@ def alternate(
 
     def finished(W: np.ndarray, Ht: np.ndarray) -> tuple[np.ndarray, float, float]:
         """The first factor as it is returned, with objective and residual of the pair."""
+        options: dict[str, Any] = {"n_jobs": n_jobs, "energy": energy}
+        rows = with_products(precise, Ht) if isinstance(penalty_W, RowPenalty) else precise
         if exact_codes:
             W = W.copy()
-            improve(penalty_W, precise, W, Ht, max_sweeps=1, exact=True, n_jobs=n_jobs, energy=energy)
-        return W, *certify(precise, W, Ht, penalty_W, penalty_H, n_jobs=n_jobs, energy=energy)
+            improve(penalty_W, rows, W, Ht, max_sweeps=1, exact=True, **options)
+        return W, *certify(precise, W, Ht, penalty_W, penalty_H, rows=rows, **options)
 
     W, Ht = (np.array(F, order="C") for F in (W, Ht))
     make_feasible(penalty_W, W)
     make_feasible(penalty_H, Ht)
     best_W, best_H = W.copy(), Ht.copy()
     pushed_W, pushed_H = W.copy(), Ht.copy()
-    objective = objective_of(improve(penalty_W, matrix, W, Ht, max_sweeps=0, **common).loss, W, Ht)
+    start = with_products(flipped, W) if isinstance(penalty_H, RowPenalty) else flipped
+    objective = objective_of(improve(penalty_H, start, Ht, W, max_sweeps=0, **common).loss, W, Ht)
     history = [objective]
     push = Push(extrapolate, *((1.1, 1.05) if exact else (1.01, 1.005)))
     kkt, n_iter, status = np.inf, 0, "max_iter"
@@ -254,7 +266,8 @@ def alternate(
             # The second factor first: the push of a nonnegative point along its change is projected, so that
             # (W, pushed H) is a pair whose objective comes with the update of W.
             H_new = pushed_H.copy()
-            seen_H = improve(penalty_H, flipped, H_new, pushed_W, max_sweeps=sweeps_H, **common)
+            columns = start if n_iter == 0 else flipped  # at the start the products are known already
+            seen_H = improve(penalty_H, columns, H_new, pushed_W, max_sweeps=sweeps_H, **common)
             pushed_H = make_feasible(penalty_H, H_new + push.length * (H_new - Ht))
             W_new = pushed_W.copy()
             make_feasible(penalty_W, W_new)

@@ -12,7 +12,7 @@ import numpy as np
 from . import downdated_rows, observed_rows  # noqa: F401 (they register the updates of matrices with unknown entries)
 from .graph_terms import graph_terms, graph_value
 from .observed_matrix import DenseMatrix, ObservedMatrix, SparseMatrix, power_sum
-from .row_update import NormalEquations, RowsUpdate, RowTerms, gram, products, update_rows
+from .row_update import RowsUpdate, RowTerms, update_rows, with_products
 
 _GRAPH_PASSES, _GRAPH_DELTA = 20, 0.1  # sweeps over rows that a graph couples, and when they have done enough
 
@@ -101,7 +101,7 @@ def _(
     if isinstance(matrix, DenseMatrix | SparseMatrix):
         if options.get("energy") is None:
             options["energy"] = power_sum(matrix, 2.0)
-        matrix = NormalEquations(gram(K), products(matrix, K, 0, F.shape[0]))
+        matrix = with_products(matrix, K)
     update = update_rows(matrix, F, K, row_terms(penalty, F), max_sweeps=1, exact=exact, **options)
     for _ in range(max(max_sweeps, _GRAPH_PASSES) - 1):
         after = update_rows(matrix, F, K, row_terms(penalty, F), max_sweeps=1, exact=exact, **options)

@@ -27,7 +27,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from .block_principal_pivoting import pivot_rows
 from .kernel import kernel
-from .observed_matrix import DenseMatrix, MostEntries, SparseMatrix, power_sum
+from .observed_matrix import DenseMatrix, MostEntries, SparseMatrix, power_sum, shape
 
 _LANES = 64  # rows swept together: whole vector registers, and loops long enough to be worth their start
 _BLOCK = 1024  # rows of one task: fixed, so that no answer depends on the number of workers
@@ -220,11 +220,21 @@ def _sparse_products(data, indices, indptr, K, start, stop, out):
     r = K.shape[1]
     for i in range(start, stop):
         row = out[i - start]
-        for t in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+        t, end = np.uint64(indptr[i]), np.uint64(indptr[i + 1])
+        while t + np.uint64(4) <= end:  # four at a time: a quarter of the reads and writes of the row
+            t1, t2, t3 = t + np.uint64(1), t + np.uint64(2), t + np.uint64(3)
+            x0, x1, x2, x3 = data[t], data[t1], data[t2], data[t3]
+            k0, k1 = K[np.uint64(indices[t])], K[np.uint64(indices[t1])]
+            k2, k3 = K[np.uint64(indices[t2])], K[np.uint64(indices[t3])]
+            for a in range(r):
+                row[a] += x0 * k0[a] + x1 * k1[a] + x2 * k2[a] + x3 * k3[a]
+            t += np.uint64(4)
+        while t < end:
             value = data[t]
             other = K[np.uint64(indices[t])]
             for a in range(r):
                 row[a] += value * other[a]
+            t += np.uint64(1)
 
 
 @products.register
@@ -315,6 +325,13 @@ def update_rows(
 def gram(K: np.ndarray) -> np.ndarray:
     """The Gram matrix of a factor's columns in float64."""
     return (K.T @ K).astype(np.float64)
+
+
+def with_products(matrix: Any, K: np.ndarray) -> Any:
+    """The normal equations of all rows of a complete matrix, for more than one use; another matrix as it is."""
+    if isinstance(matrix, DenseMatrix | SparseMatrix):
+        return NormalEquations(gram(K), products(matrix, K, 0, shape(matrix)[0]))
+    return matrix
 
 
 @singledispatch
