@@ -27,8 +27,10 @@ def random_factors(
 
     Returns
     -------
-    W, Ht : ndarray of shape (n_rows, n_components), (n_columns, n_components)
-        The factors.
+    W : ndarray of shape (n_rows, n_components)
+        The first factor.
+    Ht : ndarray of shape (n_columns, n_components)
+        The second factor, transposed.
     """
     n_rows, n_columns = shape(matrix)
     mean = max(power_sum(matrix, 1.0) / max(total_weight(matrix), 1e-300), 0.0)
@@ -56,8 +58,10 @@ def factors_from_svd(left: np.ndarray, singular_values: np.ndarray, right: np.nd
 
     Returns
     -------
-    W, Ht : ndarray of shape (n_rows, n_components), (n_columns, n_components)
-        The factors, with exact zeros.
+    W : ndarray of shape (n_rows, n_components)
+        The first factor, with exact zeros.
+    Ht : ndarray of shape (n_columns, n_components)
+        The second factor, transposed, with exact zeros.
     """
     W, Ht = np.zeros_like(left), np.zeros_like(right)
     for k, value in enumerate(singular_values):

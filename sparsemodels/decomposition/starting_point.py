@@ -42,8 +42,10 @@ def starting_point(
 
     Returns
     -------
-    W, Ht : ndarray of shape (n_samples, n_components), (n_features, n_components)
-        The factors, of the type of X, C-contiguous.
+    W : ndarray of shape (n_samples, n_components)
+        The codes, of the type of X, C-contiguous.
+    Ht : ndarray of shape (n_features, n_components)
+        The components, transposed, likewise.
 
     Raises
     ------
