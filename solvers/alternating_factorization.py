@@ -36,6 +36,7 @@ _SWEEPS_OF_OWN_GRAMS = 10
 _ROUNDING = 1e-14  # relative: a step by which the objective seems to rise no more than this is kept
 _SINGLE_PRECISION = 1e-3  # the residual, and the share of the loss, from which on float64 is needed
 _LARGE = 100_000  # entries, from which on a copy in float32 pays
+_EXTREME = 1e6  # largest entries beyond this, or below its inverse, are left in float64
 _CONFIRM = 3.0  # the true residual is measured once that of the extrapolated factors is so near to `tol`
 
 
@@ -70,11 +71,15 @@ class Factorization(NamedTuple):
     status: str
 
 
-def in_single_precision(matrix: ObservedMatrix) -> ObservedMatrix:
-    """A large dense matrix copied to float32; any other one as it is."""
-    if isinstance(matrix, DenseMatrix) and matrix.X.dtype == np.float64 and matrix.X.size >= _LARGE:
-        return DenseMatrix(matrix.X.astype(np.float32))
-    return matrix
+def in_single_precision(matrix: ObservedMatrix, W: np.ndarray, Ht: np.ndarray) -> ObservedMatrix:
+    """A large dense matrix copied to float32; any other one, and one of extreme numbers, as it is."""
+    if not isinstance(matrix, DenseMatrix) or matrix.X.dtype != np.float64 or matrix.X.size < _LARGE:
+        return matrix
+    # Within this range neither the entries, nor the factors on the way, nor their products leave that of float32.
+    largest = np.concatenate([[matrix.X.max()], W.max(axis=0), Ht.max(axis=0)])
+    if largest.max() > _EXTREME or largest[largest > 0.0].min(initial=1.0) < 1.0 / _EXTREME:
+        return matrix
+    return DenseMatrix(matrix.X.astype(np.float32))
 
 
 def without_cost(penalty: Any) -> Any:
@@ -201,7 +206,7 @@ def alternate(
     """
     energy = power_sum(matrix, 2.0)
     # Far from a solution the products with the data need no more than single precision.
-    precise, matrix = matrix, in_single_precision(matrix)
+    precise, matrix = matrix, in_single_precision(matrix, W, Ht)
     flipped = transposed(matrix)
     scale = energy if energy > 0.0 else 1.0
     exact = solver == "bpp"
@@ -300,7 +305,7 @@ def alternate(
             if matrix is not precise and (seen <= _SINGLE_PRECISION or reached < _SINGLE_PRECISION * energy):
                 matrix, flipped = precise, transposed(precise)
                 objective, _ = certify(precise, best_W, best_H, penalty_W, penalty_H, n_jobs=n_jobs, energy=energy)
-                history[-1] = min(objective, history[-1])
+                history[-1] = objective = min(objective, history[-1])
             near = seen <= _CONFIRM * tol
             if near and revivable:
                 trial = revived(best_W, best_H)
@@ -308,8 +313,7 @@ def alternate(
                 if trial is not None:
                     best_W, best_H, objective = trial
                     W, Ht, pushed_W, pushed_H = best_W.copy(), best_H.copy(), best_W.copy(), best_H.copy()
-                    history[-1] = objective
-                    continue
+                    history[-1], near = objective, False
             if near:
                 candidate = finished(best_W, best_H)
                 if candidate[2] <= tol:

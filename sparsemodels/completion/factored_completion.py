@@ -9,17 +9,12 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from sparsemodels._base import BaseEstimator, CallbackSupportMixin
 from sparsemodels._known_entries import known_entries
+from sparsemodels._remedies import REMEDIES as _REMEDIES
 from sparsemodels.solvers.observed_matrix import SomeEntries
 from sparsemodels.solvers.row_ridge import entries, residuals, solve_rows
 from sparsemodels.solvers.top_items import top_items
 
-REMEDIES = {
-    "max_iter": "increase max_iter or tol",
-    "rank_max": "the rank_max is in the way: increase it or alpha",
-    "time_limit": "the time_limit was reached: increase it or tol",
-    "stopped": "a callback stopped the fit",
-    "interrupted": "the fit was interrupted",
-}
+REMEDIES = {**_REMEDIES, "rank_max": "the rank_max is in the way: increase it or alpha"}
 
 
 class FactoredCompletion(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator):

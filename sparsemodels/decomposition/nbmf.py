@@ -24,6 +24,7 @@ from sparsemodels._base import (
     with_callbacks,
 )
 from sparsemodels._known_entries import known_entries
+from sparsemodels._remedies import REMEDIES
 from sparsemodels.solvers.binary_restarts import binary_minimizer, factorize
 from sparsemodels.solvers.nonnegative_binary import (
     BinaryPenalty,
@@ -49,12 +50,6 @@ from sparsemodels.solvers.qubo_sampler import DimodAdapter
 __all__ = ["NBMF"]
 
 _EXACT = ("auto", "enumerate", "sphere", "branch_and_bound")
-_REMEDIES = {
-    "max_iter": "increase max_iter or tol",
-    "time_limit": "the time_limit was reached: increase it",
-    "stopped": "a callback stopped the fit",
-    "interrupted": "the fit was interrupted",
-}
 
 
 class NBMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator):
@@ -385,7 +380,7 @@ class NBMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMix
         if solution.status != "converged":
             warnings.warn(
                 f"NBMF did not converge: the last of {solution.n_iter} iterations replaced {solution.n_changed} codes, "
-                f"KKT residual {solution.kkt:.3e}, tol={self.tol:.3e}; {_REMEDIES[solution.status]}.",
+                f"KKT residual {solution.kkt:.3e}, tol={self.tol:.3e}; {REMEDIES[solution.status]}.",
                 ConvergenceWarning,
                 stacklevel=4,
             )

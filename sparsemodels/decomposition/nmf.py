@@ -25,6 +25,7 @@ from sparsemodels._base import (
     with_callbacks,
 )
 from sparsemodels._known_entries import known_entries, warn_of_empty
+from sparsemodels._remedies import REMEDIES
 from sparsemodels.solvers.alternating_factorization import Factorization
 from sparsemodels.solvers.factor_penalty import penalty_value
 from sparsemodels.solvers.observed_matrix import (
@@ -44,13 +45,6 @@ from .starting_point import starting_point
 __all__ = ["NMF"]
 
 _FORGETTING = 2.0  # the power with which the weight of a batch in `partial_fit` grows with its number
-
-_REMEDIES = {
-    "max_iter": "increase max_iter or tol",
-    "time_limit": "the time_limit was reached: increase it or tol",
-    "stopped": "a callback stopped the fit",
-    "interrupted": "the fit was interrupted",
-}
 
 
 def _minimises_squared_error(estimator: Any) -> bool:
@@ -386,7 +380,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
         if solution.status != "converged":
             warnings.warn(
                 f"{type(self).__name__} did not reach its tolerance: KKT residual {solution.kkt:.3e} > {self.tol:.3e}; "
-                f"{_REMEDIES[solution.status]}.",
+                f"{REMEDIES[solution.status]}.",
                 ConvergenceWarning,
                 stacklevel=4,
             )

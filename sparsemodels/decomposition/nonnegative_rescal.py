@@ -23,6 +23,7 @@ from sparsemodels._base import (
     require_numpy,
     with_callbacks,
 )
+from sparsemodels._remedies import REMEDIES
 from sparsemodels.solvers.initial_factors import factors_from_svd, mean_in_place_of_zeros
 from sparsemodels.solvers.nonnegative_rescal import (
     RelationalFactorization,
@@ -32,14 +33,6 @@ from sparsemodels.solvers.nonnegative_rescal import (
 from sparsemodels.solvers.relational_slices import RelationalSlices, links_matrix, relational_slices
 
 __all__ = ["NonnegativeRESCAL"]
-
-_REMEDIES = {
-    "max_iter": "increase max_iter or tol",
-    "stalled": "the tolerance is below what float64 allows for this problem: increase tol",
-    "time_limit": "the time_limit was reached: increase it or tol",
-    "stopped": "a callback stopped the fit",
-    "interrupted": "the fit was interrupted",
-}
 
 
 class NonnegativeRESCAL(TransformerMixin, CallbackSupportMixin, BaseEstimator):
@@ -273,7 +266,7 @@ class NonnegativeRESCAL(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         if solution.status != "converged":
             warnings.warn(
                 f"NonnegativeRESCAL did not reach its tolerance: relative KKT residual {solution.kkt:.3e}, "
-                f"tol={self.tol:.3e}; {_REMEDIES[solution.status]}.",
+                f"tol={self.tol:.3e}; {REMEDIES[solution.status]}.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

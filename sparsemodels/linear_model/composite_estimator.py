@@ -18,19 +18,12 @@ from sparsemodels._base import (
     require_numpy,
     with_callbacks,
 )
+from sparsemodels._remedies import REMEDIES
 from sparsemodels.solvers.columns import as_columns
 from sparsemodels.solvers.composite import Composite, Solution
 from sparsemodels.solvers.losses import Squared
 from sparsemodels.solvers.path import Path, alpha_max, solve_path
 from sparsemodels.solvers.penalties import L1, Box, ElasticNet, with_alpha
-
-REMEDIES = {
-    "max_iter": "increase max_iter or tol",
-    "stalled": "the tolerance is below what float64 allows for this problem: increase tol",
-    "time_limit": "the time_limit was reached: increase it or tol",
-    "stopped": "a callback stopped the fit",
-    "interrupted": "the fit was interrupted",
-}
 
 
 def feature_vector(name: str, values: Any, n_features: int, default: float) -> np.ndarray:

@@ -171,6 +171,25 @@ def test_stops_when_told_and_keeps_the_best():
     np.testing.assert_allclose(broken.objective, seen[1], rtol=1e-12)
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e-45, 1e42])
+@pytest.mark.parametrize("noise", [0.3, 0.0])
+def test_single_precision_of_large_matrices_leaves_no_trace(factor, noise):
+    rng = np.random.default_rng(5)
+    m, n = 400, 300  # large enough for products in float32 far from the solution
+    left, right = (rng.gamma(0.7, 1.0, (size, R)) * (rng.random((size, R)) < 0.6) for size in (m, n))
+    big = factor * (left @ right.T + noise * rng.random((m, n)))
+    root = np.sqrt(factor)
+    start = root * rng.random((m, R)), root * rng.random((n, R))
+    solution = alternate(observe(big), *start, tol=1e-8, max_iter=5000, exact_codes=True)
+    assert solution.status == "converged"
+    assert kkt_from_outside(solution.W, solution.Ht, X=big) <= 1.01e-8
+    error = 0.5 * np.sum((big / factor - (solution.W / root) @ (solution.Ht / root).T) ** 2)
+    # A perfect fit is known to the rounding of its entries.
+    np.testing.assert_allclose(solution.objective / factor / factor, error, rtol=1e-9, atol=1e-15 * error + 1e-20)
+    history = solution.objective_history
+    assert np.all(np.diff(history) <= 1e-6 * history[1:] + 1e-13 * history[0])
+
+
 def test_penalty_value_of_a_graph():
     p = PENALTIES["graphs"][0]
     np.testing.assert_allclose(penalty_value(p, W0), objective(W0, H0, p) - objective(W0, H0), rtol=1e-12)
