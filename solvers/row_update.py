@@ -23,11 +23,11 @@ from functools import singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 
 from .block_principal_pivoting import pivot_rows
 from .kernel import kernel
 from .observed_matrix import DenseMatrix, MostEntries, SparseMatrix, power_sum, shape
+from .row_blocks import map_blocks
 
 _LANES = 64  # rows swept together: whole vector registers, and loops long enough to be worth their start
 _BLOCK = 1024  # rows of one task: fixed, so that no answer depends on the number of workers
@@ -247,11 +247,7 @@ def _(matrix: SparseMatrix, K: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 def in_blocks(n_rows: int, n_jobs: int | None, work: Callable[[int, int], np.ndarray]) -> np.ndarray:
     """Call `work(start, stop)` for fixed blocks of rows; the results, one a row, in order whatever the workers."""
-    starts = range(0, n_rows, _BLOCK)
-    if effective_n_jobs(n_jobs) == 1 or len(starts) == 1:
-        return np.array([work(start, min(start + _BLOCK, n_rows)) for start in starts])
-    tasks = (delayed(work)(start, min(start + _BLOCK, n_rows)) for start in starts)
-    return np.array(Parallel(n_jobs=n_jobs, backend="threading")(tasks))
+    return np.array(map_blocks(n_rows, n_jobs, work, _BLOCK))
 
 
 @singledispatch

@@ -8,6 +8,7 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator as _SklearnEstimator
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_sample_weight
 
 from ._version import __version__
@@ -51,6 +52,7 @@ __all__ = [
     "_fit_context",
     "check_weights",
     "require_numpy",
+    "returns_frames",
     "with_callbacks",
 ]
 
@@ -78,3 +80,8 @@ def require_numpy(X: Any, solver: str) -> None:
             f"solver={solver!r} runs on NumPy arrays only, got {type(X).__module__}.{type(X).__name__}; "
             "move X to NumPy first."
         )
+
+
+def returns_frames(transformer: Any) -> bool:
+    """Whether ``set_output`` asks that the output of `transform` becomes a data frame, which holds no sparse array."""
+    return _get_output_config("transform", transformer)["dense"] != "default"

@@ -4,10 +4,12 @@ import importlib
 from typing import Any
 
 _WHERE: dict[str, str] = {
+    "CodingCertificate": "sparse_coder",
     "NBMF": "nbmf",
     "NMF": "nmf",
     "NMFCV": "nmf_cv",
     "NonnegativeRESCAL": "nonnegative_rescal",
+    "SparseCoder": "sparse_coder",
     "StabilityRankSelector": "stability_rank",
     "SufficientlyScattered": "identifiability",
     "pixel_graph": "neighboring_pixels",
