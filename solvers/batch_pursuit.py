@@ -1,203 +1,206 @@
-"""Orthogonal matching pursuit and orthogonal least squares of many signals over one dictionary."""
+"""Orthogonal matching pursuit and orthogonal least squares of many signals over one dictionary.
+
+Three ways lead to the same codes: on the Gram matrix of the dictionary (:mod:`.gram_pursuit`), with a Gram matrix for
+every pattern of known entries that many signals share, and on residuals (:mod:`.residual_pursuit`) where a Gram matrix
+would cost more than it saves.
+"""
+
+import functools
+import threading
+from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
-from .coders import OLS, OMP, Coding, Dictionary
-from .kernel import kernel
+from .coders import LARGEST_GRAM, OLS, OMP, Coding, Dictionary
+from .coders import dictionary as dictionary_of
+from .gram_pursuit import code_block, smallest_pivot
+from .residual_pursuit import code_on_residuals
 from .row_blocks import map_blocks
-from .sparse_codes import from_padded, reconstruct
+from .sparse_codes import from_padded
 
-#: An atom whose part outside the span of the chosen ones is below this share of its norm counts as dependent.
-_DEPENDENT = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-7}
-
-
-@kernel
-def _add_direction(atom, weight, q, R, t):
-    """Orthogonalise an atom (masked by 0/1 weights) against the first t directions; the pivot."""
-    row = q[t]
-    for j in range(row.size):
-        row[j] = weight[j] * atom[j]
-    for s in range(t):
-        R[s, t] = 0.0
-    for _ in range(2):  # twice is enough
-        for s in range(t):
-            dot = 0.0
-            for j in range(row.size):
-                dot += q[s, j] * row[j]
-            R[s, t] += dot
-            for j in range(row.size):
-                row[j] -= dot * q[s, j]
-    square = 0.0
-    for j in range(row.size):
-        square += row[j] * row[j]
-    R[t, t] = np.sqrt(square)
-    if square > 0.0:
-        for j in range(row.size):
-            row[j] /= R[t, t]
-    return R[t, t]
+_SIGNALS_PER_PRODUCT = 512
 
 
-@kernel
-def _back_substitute(R, y, size, z):
-    for t in range(size - 1, -1, -1):
-        total = y[t]
-        for s in range(t + 1, size):
-            total -= R[t, s] * z[s]
-        z[t] = total / R[t, t]
+class _Rows(NamedTuple):
+    """Codes in rows of equal length, and what a pursuit says of each."""
 
-
-@kernel
-def _pursue_signals(
-    X, known, masked, atoms, n_nonzero, bound, positive, normalize, least_squares, dependent, tie, indices, values,
-    counts, n_iter
-):
-    n_atoms, n_features = atoms.shape
-    width = min(n_nonzero, n_atoms, n_features)
-    q = np.empty((width + 1, n_features))
-    R = np.zeros((width + 1, width + 1))
-    y, z, old = np.empty(width + 1), np.empty(width + 1), np.empty(width + 1)
-    r, weight = np.empty(n_features), np.ones(n_features)
-    norm, outside, score = np.empty(n_atoms), np.empty(n_atoms), np.empty(n_atoms)
-    blocked = np.empty(n_atoms, dtype=np.bool_)
-    support = np.empty(width + 1, dtype=np.int64)
-    for i in range(X.shape[0]):
-        size, tried = 0, 0
-        total = 0.0
-        for j in range(n_features):
-            if masked:
-                weight[j] = 1.0 if known[i, j] else 0.0
-            r[j] = X[i, j]
-            total += r[j] * r[j]
-        left = total
-        for a in range(n_atoms):
-            square = 0.0
-            for j in range(n_features):
-                square += weight[j] * atoms[a, j] * atoms[a, j]
-            norm[a] = np.sqrt(square)
-            outside[a] = square
-            blocked[a] = square == 0.0
-        while size < width and left > bound and left > 0.0 and tried < 10 * width + n_atoms:
-            tried += 1
-            best = 0.0
-            for a in range(n_atoms):
-                score[a] = 0.0
-                if not blocked[a]:
-                    dot = 0.0
-                    for j in range(n_features):
-                        dot += atoms[a, j] * r[j]
-                    if positive and dot < 0.0:
-                        dot = 0.0
-                    if least_squares:
-                        score[a] = abs(dot) / np.sqrt(outside[a])
-                    elif normalize:
-                        score[a] = abs(dot) / norm[a]
-                    else:
-                        score[a] = abs(dot)
-                    # below this it is rounding: the signal is coded
-                    if abs(dot) > 4.0 * tie * norm[a] * np.sqrt(total):
-                        best = max(best, score[a])
-            if best == 0.0:
-                break
-            chosen = 0
-            while score[chosen] < best * (1.0 - tie):
-                chosen += 1
-            pivot = _add_direction(atoms[chosen], weight, q, R, size)
-            blocked[chosen] = True
-            if pivot <= dependent * norm[chosen]:
-                continue
-            support[size] = chosen
-            y[size] = 0.0
-            for j in range(n_features):
-                y[size] += q[size, j] * r[j]
-            old[size] = 0.0
-            size += 1
-            n_iter[i] += 1
-            changed = False
-            _back_substitute(R, y, size, z)
-            while positive:
-                step, first = 1.0, -1
-                for t in range(size):
-                    if z[t] <= 0.0:
-                        part = old[t] / (old[t] - z[t]) if old[t] > 0.0 else 0.0
-                        if part <= step:
-                            step, first = part, t
-                if first < 0:
-                    break
-                changed = True
-                kept = 0
-                for t in range(size):
-                    value = old[t] + step * (z[t] - old[t])
-                    if t != first and value > 0.0:
-                        support[kept], old[kept] = support[t], value
-                        kept += 1
-                    else:
-                        blocked[support[t]] = False
-                size = kept
-                for t in range(size):
-                    _add_direction(atoms[support[t]], weight, q, R, t)
-                    y[t] = 0.0
-                    for j in range(n_features):
-                        y[t] += q[t, j] * X[i, j]
-                _back_substitute(R, y, size, z)
-            old[:size] = z[:size]
-            for j in range(n_features):
-                r[j] = X[i, j]
-            for t in range(size):
-                for j in range(n_features):
-                    r[j] -= y[t] * q[t, j]
-            left = 0.0
-            for j in range(n_features):
-                left += r[j] * r[j]
-            if least_squares:
-                for a in range(n_atoms):
-                    if changed:
-                        outside[a] = norm[a] * norm[a]
-                    for t in range(0 if changed else size - 1, size):
-                        dot = 0.0
-                        for j in range(n_features):
-                            dot += atoms[a, j] * q[t, j]
-                        outside[a] -= dot * dot
-                    if outside[a] <= (dependent * norm[a]) ** 2:
-                        blocked[a] = True
-                        outside[a] = 0.0
-        counts[i] = size
-        for t in range(size):
-            indices[i, t] = support[t]
-            values[i, t] = old[t]
+    indices: np.ndarray
+    values: np.ndarray
+    counts: np.ndarray
+    squared: np.ndarray
+    certificate: np.ndarray
+    n_iter: np.ndarray
 
 
 def pursue(
     coder: OMP | OLS, X: np.ndarray, dictionary: Dictionary, known: np.ndarray | None = None, n_jobs: int | None = None
 ) -> Coding:
-    """First version: right, not yet fast."""
-    atoms = dictionary.atoms
-    n_signals, width = X.shape[0], min(coder.n_nonzero, *atoms.shape)
-    indices = np.zeros((n_signals, width), dtype=np.int32)
-    values = np.zeros((n_signals, width), dtype=X.dtype)
-    counts, n_iter = np.zeros(n_signals, dtype=np.int64), np.zeros(n_signals, dtype=np.int64)
-    squared, certificate = np.zeros(n_signals), np.zeros(n_signals)
-    mask = np.zeros((n_signals, 0), dtype=bool) if known is None else known
-    least_squares = isinstance(coder, OLS)
-    normalize = True if isinstance(coder, OLS) else coder.normalize
+    r"""Code signals greedily: one atom at a time, with a refit of all coefficients after each.
 
-    def work(start, stop):
-        block = slice(start, stop)
-        _pursue_signals(
-            X[block], mask[block], known is not None, atoms, coder.n_nonzero, float(coder.max_squared_residual),
-            coder.positive, normalize, least_squares, _DEPENDENT[atoms.dtype], 8.0 * np.finfo(X.dtype).eps,
-            indices[block], values[block], counts[block], n_iter[block],
+    A signal gets fewer atoms than asked for where its residual vanishes, where `max_squared_residual` is reached, or
+    where every further atom depends on the chosen ones. Ties go to the lowest index. With ``positive`` the refit is
+    the nonnegative least squares of the support, by the active-set method of Lawson and Hanson: atoms whose
+    coefficient reaches zero leave.
+
+    Parameters
+    ----------
+    coder : OMP or OLS
+        The rule of selection and when to stop.
+    X : ndarray of shape (n_signals, n_features), C order
+        The signals, in the precision of the dictionary, zero where unknown.
+    dictionary : Dictionary
+        The atoms, of any norm.
+    known : ndarray of shape (n_signals, n_features), bool, optional
+        Which entries of the signals are known; all by default. Atoms are scored and refitted on these alone.
+    n_jobs : int, optional
+        Threads over blocks of signals; the answer does not depend on them.
+
+    Returns
+    -------
+    Coding
+        Codes, squared residual norms over the known entries (recomputed from the codes in float64), the optimality
+        of each refit, and how many atoms were selected.
+
+    Notes
+    -----
+    Beyond the answer the memory is 512 rows of inner products and ``n_nonzero`` rows of the Gram matrix per thread.
+
+    References
+    ----------
+    .. [1] R. Rubinstein, M. Zibulevsky and M. Elad, "Efficient implementation of the K-SVD algorithm using batch
+       orthogonal matching pursuit", Technion, CS-2008-08, 2008.
+    .. [2] T. T. Nguyen, J. Idier, C. Soussen and E.-H. Djermoune, "Non-negative orthogonal greedy algorithms", IEEE
+       Transactions on Signal Processing 67, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsemodels.solvers.batch_pursuit import pursue
+    >>> from sparsemodels.solvers.coders import OLS, dictionary
+    >>> from sparsemodels.solvers.sparse_codes import to_dense
+    >>> atoms = np.array([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.6, 0.8, 0.0]])
+    >>> coding = pursue(OLS(2), np.array([[0.5, 3.0, 1.0]]), dictionary(atoms))
+    >>> to_dense(coding.codes), coding.squared_residual
+    (array([[0.5, 1.5, 0. ]]), array([1.]))
+    """
+    n_signals, n_atoms = X.shape[0], dictionary.atoms.shape[0]
+    width = min(coder.n_nonzero, *dictionary.atoms.shape)
+    rows = _empty_rows(n_signals, width, X.dtype)
+    if width > 0:
+        with _blas_threads().limit(limits=1, user_api="blas"):
+            if known is None:
+                _code_known(coder, X, dictionary, rows, n_jobs)
+            else:
+                _code_masked(coder, X, dictionary, known, rows, n_jobs)
+    else:
+        np.einsum("ij,ij->i", X, X, out=rows.squared, dtype=np.float64)
+    codes = from_padded(rows.indices, rows.values, rows.counts, n_atoms)
+    return Coding(codes, rows.squared, rows.certificate, rows.n_iter)
+
+
+@functools.cache
+def _blas_threads() -> ThreadpoolController:
+    """Control of the BLAS threads of this process, which are held to one: the threads are those of `n_jobs`.
+
+    A product is rounded by the number of threads that share it, and a rounding can decide which atom is chosen.
+    """
+    return ThreadpoolController()
+
+
+def _empty_rows(n_signals: int, width: int, dtype: np.dtype) -> _Rows:
+    return _Rows(
+        np.empty((n_signals, width), dtype=np.int32),
+        np.empty((n_signals, width), dtype=dtype),
+        np.zeros(n_signals, dtype=np.int64),
+        np.zeros(n_signals),
+        np.zeros(n_signals),
+        np.zeros(n_signals, dtype=np.int64),
+    )
+
+
+def _code_known(coder: OMP | OLS, X: np.ndarray, dictionary: Dictionary, rows: _Rows, n_jobs: int | None) -> None:
+    """Code signals of which every entry is known."""
+    if dictionary.gram.size:
+        _code_on_gram(coder, X, dictionary, rows, n_jobs)
+    else:
+        code_on_residuals(coder, X, dictionary, None, rows, n_jobs)
+
+
+def _code_on_gram(coder: OMP | OLS, X: np.ndarray, dictionary: Dictionary, rows: _Rows, n_jobs: int | None) -> None:
+    atoms, gram, norms = dictionary
+    precision = float(np.finfo(atoms.dtype).eps)
+    least_squares = isinstance(coder, OLS)
+    unit = bool(np.all((np.abs(norms - 1.0) <= 4.0 * precision) | (norms == 0.0)))
+    scale, scaled = np.empty(0, dtype=atoms.dtype), atoms
+    normalize = coder.normalize if isinstance(coder, OMP) else True
+    if normalize and not unit:
+        scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0.0).astype(atoms.dtype)
+        scaled = atoms * scale[:, None]
+    scratch = threading.local()
+
+    def work(start: int, stop: int) -> None:
+        if not hasattr(scratch, "products"):  # once a thread
+            scratch.products = np.empty((_SIGNALS_PER_PRODUCT, norms.size), dtype=atoms.dtype)
+            scratch.basis = np.empty((rows.indices.shape[1], norms.size), dtype=atoms.dtype)
+            scratch.score = np.empty(norms.size, dtype=atoms.dtype)
+        products = np.dot(X[start:stop], scaled.T, out=scratch.products[: stop - start])
+        code_block(
+            X[start:stop],
+            products,
+            atoms,
+            gram,
+            scale,
+            norms,
+            float(coder.max_squared_residual),
+            least_squares,
+            coder.positive,
+            unit or normalize,
+            smallest_pivot(atoms.dtype),
+            precision,
+            scratch.basis,
+            scratch.score,
+            scratch.score.view(np.int32 if atoms.dtype == np.float32 else np.int64),
+            *(array[start:stop] for array in rows),
         )
 
-    map_blocks(n_signals, n_jobs, work)
-    codes = from_padded(indices, values, counts, atoms.shape[0])
-    residual = np.asarray(X, dtype=np.float64) - reconstruct(codes, atoms, n_jobs=n_jobs)
-    if known is not None:
-        residual[~known] = 0.0
-    squared = np.einsum("ij,ij->i", residual, residual)
-    lengths = np.sqrt(np.einsum("ij,ij->i", X, X, dtype=np.float64))
-    for i in range(n_signals):
-        chosen = atoms[codes.indices[codes.indptr[i] : codes.indptr[i + 1]]].astype(np.float64)
-        if chosen.size and lengths[i] > 0.0:
-            sizes = np.linalg.norm(chosen if known is None else chosen * known[i], axis=1)
-            certificate[i] = np.max(np.abs(chosen @ residual[i]) / (sizes * lengths[i]))
-    return Coding(codes, squared, certificate, n_iter)
+    map_blocks(X.shape[0], n_jobs, work, _SIGNALS_PER_PRODUCT)
+
+
+def _code_masked(
+    coder: OMP | OLS, X: np.ndarray, dictionary: Dictionary, known: np.ndarray, rows: _Rows, n_jobs: int | None
+) -> None:
+    """Code signals with unknown entries: together those that share a pattern, if a Gram matrix of it pays."""
+    n_atoms, n_features = dictionary.atoms.shape
+    packed = np.packbits(known, axis=1)
+    patterns = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
+    _, first, group_of, sizes = np.unique(patterns, return_index=True, return_inverse=True, return_counts=True)
+    # A Gram matrix takes the time of n_atoms products with the dictionary, and spares all but one of each signal.
+    together = sizes * (rows.indices.shape[1] - 1) >= n_atoms
+    if n_atoms > LARGEST_GRAM:
+        together[:] = False
+    for group in np.flatnonzero(together):
+        members = np.flatnonzero(group_of == group)
+        columns = np.flatnonzero(known[first[group]])
+        width = min(rows.indices.shape[1], columns.size)
+        if width == 0:
+            continue
+        part = _empty_rows(members.size, width, X.dtype)
+        if columns.size == n_features:
+            restricted = dictionary if dictionary.gram.size else dictionary_of(dictionary.atoms)
+        else:
+            restricted = dictionary_of(dictionary.atoms[:, columns])
+        _code_known(coder, np.ascontiguousarray(X[members][:, columns]), restricted, part, n_jobs)
+        for array, answer in zip(rows, part, strict=True):
+            if array.ndim == 2:
+                array[members, :width] = answer
+            else:
+                array[members] = answer
+    alone = np.flatnonzero(~together[group_of])
+    if alone.size == X.shape[0]:
+        code_on_residuals(coder, X, dictionary, known, rows, n_jobs)
+    elif alone.size:
+        part = _empty_rows(alone.size, rows.indices.shape[1], X.dtype)
+        code_on_residuals(coder, X[alone], dictionary, known[alone], part, n_jobs)
+        for array, answer in zip(rows, part, strict=True):
+            array[alone] = answer
