@@ -22,7 +22,6 @@ from .kernel import kernel
 from .lasso_subproblem import (
     append_active,
     fill_row,
-    refresh_correlations,
     solve_subproblem,
     substitute_back,
     substitute_forward,
@@ -31,7 +30,7 @@ from .sparse_codes import SparseCodes
 from .working_set_coding import code_on_working_sets
 
 _FAST = {"contract", "nsz"}
-_SWEEPS = 4  # before the signs are tried, if they do not settle sooner
+_SWEEPS = 6  # before the signs are tried, if they do not settle sooner
 _PIVOT = 1e-13  # below this squared relative pivot atoms are dependent to the rounding of a Gram matrix
 _EXACT = 1e-10  # relative violation of the optimality conditions that an exact solution may show
 
@@ -65,23 +64,13 @@ def _sweep(entries, signal, sub, n, alpha, positive):
 
 
 @kernel(fastmath=_FAST)
-def _newton(sub, n, alpha):
-    """A step towards the solution with the present signs: 1 if it got there, 0 if it stopped short, -1 if singular."""
+def _move(sub, n, size, longest):
+    """Go along ``step``, at most to the first coefficient that reaches zero; whether one did."""
     code, correlations = sub.code, sub.correlations
-    size = 0
-    for j in range(n):
-        if code[j] != 0.0:
-            if not append_active(sub, n, size, j, _PIVOT):
-                return -1
-            substitute_forward(sub, n, size, size, correlations[j] - math.copysign(alpha, code[j]))
-            size += 1
-    substitute_back(sub, n, size)
-    length, leaves = 1.0, -1
+    length, leaves = longest, -1
     for s in range(size):
         value, step = code[sub.active[s]], sub.step[s]
-        if value * (value + step) <= 0.0 and -value <= length * step * (1.0 if value < 0.0 else -1.0) * 1e308:
-            pass
-        if value * (value + step) <= 0.0 and abs(value) <= length * abs(step):
+        if value * step < 0.0 and abs(value) <= length * abs(step):
             length, leaves = abs(value) / abs(step), s
     for s in range(size):
         j = sub.active[s]
@@ -90,7 +79,51 @@ def _newton(sub, n, alpha):
         first = j * n
         for b in range(n):
             correlations[b] -= change * sub.gram[first + b]
-    return 1 if leaves < 0 else 0
+    return leaves >= 0
+
+
+@kernel
+def _reduce(sub, n, size, j):
+    """Let one of dependent atoms go: along the combination of them that is zero the l1 norm can only fall.
+
+    The factor holds `size` atoms, and below them the row of atom j, which is a combination of theirs.
+    """
+    code, row = sub.code, size * n
+    for s in range(size):
+        sub.forward[s] = sub.factor[row + s]
+    substitute_back(sub, n, size)
+    rise = math.copysign(1.0, code[j])
+    for s in range(size):
+        sub.step[s] = -sub.step[s]
+        rise += math.copysign(sub.step[s], sub.step[s] * code[sub.active[s]])
+    sub.active[size], sub.step[size] = j, 1.0
+    falls = False
+    for s in range(size + 1):
+        if rise > 0.0:
+            sub.step[s] = -sub.step[s]
+        falls |= sub.step[s] * code[sub.active[s]] < 0.0
+    if not falls:  # the norm stays as it is: either way will do
+        for s in range(size + 1):
+            sub.step[s] = -sub.step[s]
+    return _move(sub, n, size + 1, np.inf)
+
+
+@kernel
+def _newton(sub, n, alpha):
+    """A step towards the solution with the present signs; whether it got there.
+
+    It stops where a coefficient would change its sign, or has made one of a set of dependent atoms zero.
+    """
+    code = sub.code
+    size = 0
+    for j in range(n):
+        if code[j] != 0.0:
+            if not append_active(sub, n, size, j, _PIVOT):
+                return not _reduce(sub, n, size, j)
+            substitute_forward(sub, n, size, size, sub.correlations[j] - math.copysign(alpha, code[j]))
+            size += 1
+    substitute_back(sub, n, size)
+    return not _move(sub, n, size, 1.0)
 
 
 @kernel(fastmath=_FAST)
@@ -105,11 +138,11 @@ def _violation(sub, n, positive):
 
 
 @kernel(fastmath=_FAST)
-def small_gap(sub, n, alpha, positive):
-    r"""The duality gap on a working set, up to the constant that only the signal has.
+def _gap_bound(sub, n, alpha, positive, energy):
+    r"""A bound of the duality gap on a working set: :math:`\|r\|^2` of a code better than none is at most that of x.
 
     With :math:`x^\top r = \|r\|^2 + z^\top D^\top r` and the dual point scaled by s, the gap is
-    :math:`\tfrac12 (1 - s)^2 \|r\|^2 + \alpha \|z\|_1 - s\, z^\top D^\top r`; this is its second part and s.
+    :math:`\tfrac12 (1 - s)^2 \|r\|^2 + \alpha \|z\|_1 - s\, z^\top D^\top r`.
     """
     l1, fit = 0.0, 0.0
     for j in range(n):
@@ -117,11 +150,11 @@ def small_gap(sub, n, alpha, positive):
         fit += sub.code[j] * sub.correlations[j]
     top = _violation(sub, n, positive)
     scale = alpha / top if top > alpha else 1.0
-    return alpha * l1 - scale * fit, scale
+    return (1.0 - scale) * (1.0 - scale) * energy + alpha * l1 - scale * fit
 
 
 @kernel
-def descend(entries, signal, sub, n, alpha, positive, gap, budget):
+def descend(entries, signal, sub, n, alpha, positive, energy, gap, budget):
     """Solve a lasso on a working set by coordinate descent and Newton steps on the signs it finds.
 
     Parameters
@@ -138,6 +171,8 @@ def descend(entries, signal, sub, n, alpha, positive, gap, budget):
         Weight of the penalty.
     positive : bool
         Whether coefficients must be >= 0.
+    energy : float
+        Half the squared norm of the signal.
     gap : float
         Duality gap to reach where the atoms are dependent and no exact solution is found.
     budget : int
@@ -149,6 +184,7 @@ def descend(entries, signal, sub, n, alpha, positive, gap, budget):
         Sweeps done.
     """
     sweeps = 0
+    sub.exact[0] = False
     limit = alpha * (1.0 + _EXACT)
     while sweeps < budget:
         for _ in range(_SWEEPS):
@@ -156,15 +192,67 @@ def descend(entries, signal, sub, n, alpha, positive, gap, budget):
             sweeps += 1
             if not changed or sweeps == budget:
                 break
-        outcome = 0
-        while outcome == 0:  # every step short of its aim takes an atom away
-            outcome = _newton(sub, n, alpha)
-        if outcome == 1:
-            if _violation(sub, n, positive) <= limit:
-                break
-        else:
-            rest, scale = small_gap(sub, n, alpha, positive)
-            squared = sub.residual[0]
-            if rest <= gap and (1.0 - scale) * (1.0 - scale) * squared <= gap:
-                break
+        while not _newton(sub, n, alpha):  # every step that falls short takes an atom away
+            pass
+        if _violation(sub, n, positive) <= limit:
+            sub.exact[0] = True
+            break
+        if _gap_bound(sub, n, alpha, positive, energy) <= gap:
+            break
     return sweeps
+
+
+@solve_subproblem.register(LassoCD)
+def _(coder, entries, signal, sub, n, energy, gap, budget):
+    return descend(entries, signal, sub, n, coder.alpha, coder.positive, energy, gap, budget)
+
+
+def code_by_descent(
+    coder: LassoCD,
+    X: np.ndarray,
+    dictionary: Dictionary,
+    known: np.ndarray | None = None,
+    start: SparseCodes | None = None,
+    n_jobs: int | None = None,
+) -> Coding:
+    """Code signals by the lasso, with coordinate descent on working sets.
+
+    Parameters
+    ----------
+    coder : LassoCD
+        Penalty, tolerance and the most sweeps of a signal.
+    X : ndarray of shape (n_signals, n_features), C order
+        The signals, in the precision of the dictionary; zero where unknown.
+    dictionary : Dictionary
+        The atoms, of any norm.
+    known : ndarray of shape (n_signals, n_features), bool, optional
+        Which entries count; all by default.
+    start : SparseCodes, optional
+        Codes to begin at. One that is worse than no atom at all is passed over, so that a start never leads to a
+        larger objective than its own.
+    n_jobs : int, optional
+        Threads over blocks of signals; the answer does not depend on them.
+
+    Returns
+    -------
+    Coding
+        Codes, squared residuals, duality gaps and sweeps.
+
+    Raises
+    ------
+    ValueError
+        If `alpha` is not positive and finite.
+
+    Examples
+    --------
+    Over orthonormal atoms the lasso is the soft threshold.
+
+    >>> import numpy as np
+    >>> from sparsemodels.solvers.coders import LassoCD, dictionary
+    >>> from sparsemodels.solvers.lasso_coding import code_by_descent
+    >>> from sparsemodels.solvers.sparse_codes import to_dense
+    >>> coding = code_by_descent(LassoCD(1.0), np.array([[3.0, 0.5, -4.0]]), dictionary(np.eye(3)))
+    >>> to_dense(coding.codes), coding.certificate
+    (array([[ 2.,  0., -3.]]), array([0.]))
+    """
+    return code_on_working_sets(coder, coder.tol, X, dictionary, known, start, n_jobs)
