@@ -9,13 +9,12 @@ import numpy as np
 from .kernel import kernel
 from .row_blocks import map_blocks
 
-_PARTS = (
-    4  # at least so many parts of a row for each entry wanted: more leave fewer candidates and cost more themselves
-)
+#: At least so many parts of a row for each entry wanted: more leave fewer candidates and cost more themselves.
+_PARTS = 4
 
 
 @kernel
-def _largest(keys, count, k):
+def kth_largest(keys, count, k):
     """The k-th largest of the first `count` keys, which are reordered (Hoare's selection)."""
     low, high, target = 0, count - 1, k - 1
     while low < high:
@@ -46,11 +45,12 @@ def _magnitude(value, signed):
 
 @kernel
 def selection_scratch(row, k):
-    """Scratch of :func:`select_from_row` for rows like this one: maxima of parts, keys, and survivors."""
+    """Scratch of :func:`select_from_row` for rows like this one: maxima of parts, their places, keys, survivors."""
     parts = row.size
     while parts >= 2 * _PARTS * k:
         parts = (parts + 1) // 2
-    return np.empty(parts, dtype=row.dtype), np.empty_like(row), np.empty(row.size, dtype=np.int32)
+    places = np.empty(parts, dtype=np.int32)
+    return np.empty(parts, dtype=row.dtype), places, np.empty(row.size, row.dtype), np.empty(row.size, dtype=np.int32)
 
 
 @kernel
@@ -77,7 +77,7 @@ def select_from_row(row, k, signed, scratch, indices, values):
     int
         The number of entries: fewer than k where no more are nonzero (or positive).
     """
-    maxima, keys, survivors = scratch
+    maxima, high_parts, keys, survivors = scratch
     smallest = np.nextafter(row.dtype.type(0), row.dtype.type(1))  # no zero is selected
     maxima[:] = smallest
     for left in range(0, row.size, maxima.size):
@@ -89,16 +89,25 @@ def select_from_row(row, k, signed, scratch, indices, values):
         else:
             for j in range(part.size):
                 maxima[j] = part[j] if part[j] > maxima[j] else maxima[j]
-    bound = _largest(maxima, maxima.size, k) if maxima.size > k else smallest
+    keys[: maxima.size] = maxima
+    bound = kth_largest(keys, maxima.size, k) if maxima.size > k else smallest
+    # Entries that reach the bound stand in the parts whose maximum does: little more than k of them.
+    n_high = 0
+    for j in range(maxima.size):
+        high_parts[n_high] = j
+        n_high += maxima[j] >= bound
     found = 0
-    for j in range(row.size):
-        key = _magnitude(row[j], signed)
-        if key >= bound:
-            survivors[found], keys[found] = j, key
-            found += 1
+    for left in range(0, row.size, maxima.size):
+        for t in range(n_high):
+            j = left + high_parts[t]
+            if j >= row.size:
+                break
+            key = _magnitude(row[j], signed)
+            survivors[found], keys[found] = j, key  # kept by the next line or overwritten: no branch to mispredict
+            found += key >= bound
     places = k  # for entries equal to the k-th largest
     if found > k:
-        bound = _largest(keys, found, k)
+        bound = kth_largest(keys, found, k)
         for t in range(k):
             places -= keys[t] > bound
     count = 0
