@@ -16,11 +16,15 @@ import harness
 import report
 
 TASKS = (
+    "batch_omp",
     "best_subset",
     "binary_quadratic",
     "ease",
+    "fast_transform",
     "grouped_lasso",
+    "k_sparse_autoencoder",
     "lasso",
+    "lasso_coding",
     "lasso_path",
     "logistic",
     "masked_nmf",
@@ -29,6 +33,7 @@ TASKS = (
     "nmf_kl",
     "nonconvex",
     "nonnegative_binary",
+    "online_dictionary",
     "orthogonal_matching_pursuit",
     "quantile_lasso",
     "simultaneous",

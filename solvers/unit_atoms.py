@@ -11,8 +11,8 @@ In one atom of norm one, the others fixed, this is linear, and its minimiser is 
 
 of its positive part where entries must be >= 0. So a sweep over the atoms never raises the objective.
 
-**Certificate.** At a stationary point no atom moves. The residual sums over all atoms the curvature :math:`A_{aa}` times
-the squared length of the atom's own best step and divides by the norm of the data,
+**Certificate.** At a stationary point no atom moves. The residual sums over all atoms the curvature :math:`A_{aa}`
+times the squared length of the atom's own best step and divides by the norm of the data,
 
 .. math:: \sqrt{\sum_a A_{aa} \bigl\| u_a / \|u_a\| - d_a \bigr\|^2} \Big/ \|X\|_F ,
 
@@ -54,7 +54,7 @@ def normalized(atoms: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def _onto_sphere(direction, positive):
+def onto_sphere(direction, positive):
     """Turn a direction into the unit vector with the largest inner product with it, in place; False for zero."""
     largest, best = -np.inf, 0
     total = 0.0
@@ -88,7 +88,7 @@ def _sweep_block(gram, first, products, atoms, positive):
             continue
         for j in range(n_features):
             step[j] = products[t, j] + curvature * atoms[a, j]
-        if not _onto_sphere(step, positive):
+        if not onto_sphere(step, positive):
             continue
         squared = 0.0
         for j in range(n_features):

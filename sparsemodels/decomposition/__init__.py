@@ -5,13 +5,18 @@ from typing import Any
 
 _WHERE: dict[str, str] = {
     "CodingCertificate": "sparse_coder",
+    "DictionaryLearning": "dictionary_learning",
+    "FastTransform": "fast_transform",
+    "KSparseAutoencoder": "k_sparse_autoencoder",
     "NBMF": "nbmf",
     "NMF": "nmf",
     "NMFCV": "nmf_cv",
     "NonnegativeRESCAL": "nonnegative_rescal",
+    "PredictiveSparseCoder": "predictive_sparse_coder",
     "SparseCoder": "sparse_coder",
     "StabilityRankSelector": "stability_rank",
     "SufficientlyScattered": "identifiability",
+    "SupervisedDictionaryLearning": "supervised_dictionary_learning",
     "pixel_graph": "neighboring_pixels",
     "sufficiently_scattered": "identifiability",
 }

@@ -15,7 +15,7 @@ ALGORITHMS = ("omp", "ols", "lasso_cd", "lasso_lars", "iht", "cosamp", "topk", "
 CODING_CONSTRAINTS: dict[str, list[Any]] = {
     "algorithm": [StrOptions(set(ALGORITHMS))],
     "n_nonzero_coefs": [Interval(Integral, 1, None, closed="left"), None],
-    "alpha": [Interval(Real, 0, None, closed="left")],
+    "alpha": [Interval(Real, 0, None, closed="neither")],
     "max_residual": [Interval(Real, 0, None, closed="left"), None],
     "positive": ["boolean"],
 }

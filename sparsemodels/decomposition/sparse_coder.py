@@ -261,8 +261,8 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if "_prepared" in self.__dict__:
-            self._prepared = dictionary(self.components_.astype(self._prepared, copy=False))
+        if "_prepared" in state:
+            self._prepared = dictionary(self.components_.astype(state["_prepared"], copy=False))
 
     def _one_blas_thread(self) -> Any:
         return contextlib.nullcontext() if self.n_jobs is None else threadpool_limits(1, "blas")
@@ -360,7 +360,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         with self._one_blas_thread():
             norm = np.sqrt(squared_residuals(coded, X, atoms.atoms, known, n_jobs=self.n_jobs))
             is_lasso = isinstance(coder, LassoCD | LassoLARS)
-            gap = lasso_gaps(X, coded, atoms, coder.alpha, **options) if is_lasso else None
+            gap = lasso_gaps(X, coded, atoms, float(self.alpha), **options) if is_lasso else None
             kkt = None if is_lasso else refit_violations(X, coded, atoms, **options)
         # What a mask leaves of the atoms is more coherent than the atoms themselves: nothing is claimed there.
         sparsest = np.zeros(X.shape[0], dtype=bool)
