@@ -154,7 +154,7 @@ def _code_on_gram(coder: OMP | OLS, X: np.ndarray, dictionary: Dictionary, rows:
             norms,
             float(coder.max_squared_residual),
             least_squares,
-            coder.positive,
+            np.empty(norms.size, dtype=atoms.dtype) if coder.positive else None,
             unit or normalize,
             smallest_pivot(atoms.dtype),
             precision,

@@ -201,12 +201,13 @@ def _refit_nonnegative(
 
 @kernel
 def code_block(
-    signals, products, atoms, gram, scale, norms, bound, least_squares, positive, comparable, dependent, precision,
+    signals, products, atoms, gram, scale, norms, bound, least_squares, start, comparable, dependent, precision,
     basis, score, bits, indices, values, counts, squared, certificate, n_iter
 ):  # fmt: skip
     """Code the signals of a block, given their inner products with the (scaled) atoms, which are overwritten.
 
-    `comparable` says that scaled atoms all have norm one (or zero); `dependent` is the share of its norm below which
+    `start` is scratch of one number an atom if codes must be >= 0, and None if not: the refit of such codes is then not
+    even compiled. `comparable` says that scaled atoms all have norm one (or zero); `dependent` is the share of its norm below which
     the part of an atom outside the span is rounding; `bits` is `score` seen as integers; the answers are the arrays
     from `indices` on, as wide as the most atoms of a signal.
     """
@@ -223,7 +224,6 @@ def code_block(
     rounded, weights = np.empty(width + 1, dtype=atoms.dtype), np.empty(width + 2, dtype=atoms.dtype)
     least = np.full(1, floor, dtype=atoms.dtype)
     outside = np.ones(n_atoms if least_squares else 0, dtype=atoms.dtype)
-    start = np.empty(n_atoms if positive else 0, dtype=atoms.dtype)
     peak_bits = np.zeros((n_atoms + STRETCH - 1) // STRETCH, dtype=bits.dtype)
     peaks = peak_bits.view(atoms.dtype)
     best_bits = np.zeros(1, dtype=bits.dtype)
@@ -243,7 +243,7 @@ def code_block(
             weights[0] = 1.0 / unit
             for j in range(n_atoms):
                 alpha[j] *= weights[0]
-        if positive:
+        if start is not None:
             start[:] = alpha
         outside[:] = 1.0
         left = total / unit**2
@@ -251,7 +251,7 @@ def code_block(
         # Below the bound by what the last digits may change; never below what rounding leaves.
         goal, slack = max(bound / unit**2 * (1.0 - 1e-15), rounding * rounding), doubt * left
         size, passed = 0, 0
-        score_atoms(alpha, outside, least, least_squares, positive, score)
+        score_atoms(alpha, outside, least, least_squares, start is not None, score)
         while True:
             best_bits[0] = find_peaks(bits, peak_bits)
             best = np.float64(best_score[0])
@@ -285,7 +285,7 @@ def code_block(
             size += 1
             n_iter[i] += 1
             rebuilt = False
-            if positive:
+            if start is not None:
                 coef[size - 1] = 0.0
                 back_substitute(triangle, y, size, target)
                 first = step_to_boundary(target, size, coef)
@@ -299,7 +299,7 @@ def code_block(
                     for t in range(size):
                         left -= y[t] * y[t]
             if left <= goal + slack:
-                if not positive:
+                if start is None:
                     back_substitute(triangle, y, size, coef)
                 for t in range(size):
                     rounded[t] = coef[t] * scales[t] * unit
@@ -314,9 +314,9 @@ def code_block(
                     gram, scale, support[t], t, triangle, y[t], weights, basis, alpha, outside, least, least_squares,
                     score,
                 )  # fmt: skip
-            if positive:
-                score_atoms(alpha, outside, least, least_squares, positive, score)
-        if not positive:
+            if start is not None:
+                score_atoms(alpha, outside, least, least_squares, start is not None, score)
+        if start is None:
             back_substitute(triangle, y, size, coef)
         for t in range(size):
             coef[t] *= scales[t] * unit
@@ -325,7 +325,7 @@ def code_block(
             signal, everything, atoms, support, size, lengths, triangle, scales, length, precision, coef, values[i],
             residual, gradient, correction,
         )  # fmt: skip
-        if positive:
+        if start is not None:
             for t in range(size):
                 values[i, t] = max(values[i, t], 0.0)
         counts[i] = size

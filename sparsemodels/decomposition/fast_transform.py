@@ -268,7 +268,8 @@ class FastTransform(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackS
         X = validate_data(self, X, dtype=(np.float64, np.float32))
         deadline = np.inf if self.time_limit is None else time.monotonic() + self.time_limit
         method = self._method()
-        radices = butterfly_radices(X.shape[0], X.shape[1], self._count()) if _is(self.constraints, "butterfly") else None
+        n_rows, n_columns = X.shape
+        radices = butterfly_radices(n_rows, n_columns, self._count()) if _is(self.constraints, "butterfly") else None
         order = self._order(X.shape, radices)
         A = X if order is None else X[:, order]
         if radices is not None and method == "butterfly":
