@@ -98,7 +98,7 @@ def absorb(sums: Sums, codes: SparseCodes, X: np.ndarray, *, forgetting: float =
     >>> both = absorb(no_sums(1, 1), from_matrix(Z), X)
     >>> single = absorb(absorb(no_sums(1, 1), from_matrix(Z[:1]), X[:1]), from_matrix(Z[1:]), X[1:])
     >>> both.gram, single.gram
-    (array([[8.]]), array([[8.]]))
+    (array([[4.5]]), array([[4.5]]))
     """
     n_seen = sums.n_seen + X.shape[0]
     weights = (np.arange(sums.n_seen + 1, n_seen + 1) / n_seen) ** forgetting

@@ -40,7 +40,8 @@ def optimal_directions(gram: np.ndarray, products: np.ndarray, atoms: np.ndarray
     >>> import numpy as np
     >>> from sparsemodels.solvers.optimal_directions import optimal_directions
     >>> Z, X = np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([[0.0, 2.0], [3.0, 2.0]])
-    >>> optimal_directions(Z.T @ Z, Z.T @ X, np.eye(2))
+    >>> atoms, scales = optimal_directions(Z.T @ Z, Z.T @ X, np.eye(2))
+    >>> atoms.round(6), scales.round(6)
     (array([[0., 1.],
            [1., 0.]]), array([2., 3.]))
     """

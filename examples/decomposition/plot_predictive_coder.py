@@ -1,7 +1,7 @@
 r"""
-==============================
+===============================
 Sparse codes at a single glance
-==============================
+===============================
 
 Sparse coding finds, for every signal anew, the few atoms that explain it. Predictive sparse decomposition learns,
 together with the dictionary, an encoder that guesses the answer with one matrix product. How good are the guesses, and

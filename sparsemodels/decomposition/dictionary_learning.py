@@ -36,7 +36,7 @@ from sparsemodels.solvers.metric_coordinates import (
     metric_coordinates,
     to_coordinates,
 )
-from sparsemodels.solvers.online_dictionary import absorb, no_sums
+from sparsemodels.solvers.online_dictionary import Sums, absorb, no_sums
 from sparsemodels.solvers.sparse_codes import SparseCodes, to_csr
 from sparsemodels.solvers.sparse_coding import encode
 from sparsemodels.solvers.unit_atoms import improve_atoms, normalized
@@ -420,7 +420,7 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
             coding = encode(coder, signals.X, dictionary(masked.atoms), n_jobs=self.n_jobs)
             total = energy(signals)
             self._set_atoms(masked.atoms)
-            self.codes_ = to_csr(coding.codes)
+            self._codes = tuple(coding.codes)
             self.kkt_ = masked.kkt
             self.coding_gap_ = coding_gap(coder, coding, total)
             self.objective_ = masked.objective
@@ -440,7 +440,7 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
             **options,
         )  # fmt: skip
         self._set_atoms(found.atoms)
-        self.codes_ = to_csr(found.codes)
+        self._codes = tuple(found.codes)
         self.kkt_ = found.kkt
         self.coding_gap_ = found.coding_gap
         self.objective_ = found.objective
@@ -459,6 +459,13 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
         atoms = np.ascontiguousarray(self.components_, dtype=dtype)
         coordinates = self._coordinates(atoms.shape[1], dtype)
         return atoms if coordinates is None else to_coordinates(coordinates, atoms)
+
+    @property
+    def codes_(self) -> scipy.sparse.csr_array:
+        """The codes of the training signals; kept as plain arrays, which every safe loader of pickles takes."""
+        if "_codes" not in self.__dict__:
+            raise AttributeError("codes_ is there after fit only.")
+        return to_csr(SparseCodes(*self._codes))
 
     @property
     def coherence_(self) -> float:
@@ -565,11 +572,12 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
             else:
                 atoms = self._atoms(dtype)
             if not hasattr(self, "_sums"):
-                self._sums, self.n_steps_ = no_sums(*atoms.shape), 0
+                self._sums, self.n_steps_ = tuple(no_sums(*atoms.shape)), 0
             coder = self._coder(signals.X.shape[1])
             coding = encode(coder, signals.X, dictionary(atoms), known=signals.known, n_jobs=self.n_jobs)
             filled = completed(signals, coding.codes, atoms)
-            sums = self._sums = absorb(self._sums, coding.codes, filled)
+            sums = absorb(Sums(*self._sums), coding.codes, filled)
+            self._sums = tuple(sums)  # no record: what is pickled is plain data
             precise = atoms.astype(np.float64)
             improve_atoms(sums.gram, sums.products, precise, positive=self.positive_components)
             usage = sums.gram.diagonal()

@@ -224,8 +224,8 @@ def test_partial_fit_on_unequal_batches_sums_what_it_says(masked):
         start = end
     Z, F = np.concatenate(codes), np.concatenate(filled)
     weights = (np.arange(1, 201) / 200) ** 5.0
-    np.testing.assert_allclose(model._sums.gram, (Z.T * weights) @ Z, atol=1e-10)
-    np.testing.assert_allclose(model._sums.products, (Z.T * weights) @ F, atol=1e-10)
+    np.testing.assert_allclose(model._sums[0], (Z.T * weights) @ Z, atol=1e-10)
+    np.testing.assert_allclose(model._sums[1], (Z.T * weights) @ F, atol=1e-10)
 
 
 def test_partial_fit_learns_and_a_new_fit_forgets():
