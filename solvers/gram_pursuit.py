@@ -207,9 +207,9 @@ def code_block(
     """Code the signals of a block, given their inner products with the (scaled) atoms, which are overwritten.
 
     `start` is scratch of one number an atom if codes must be >= 0, and None if not: the refit of such codes is then not
-    even compiled. `comparable` says that scaled atoms all have norm one (or zero); `dependent` is the share of its norm below which
-    the part of an atom outside the span is rounding; `bits` is `score` seen as integers; the answers are the arrays
-    from `indices` on, as wide as the most atoms of a signal.
+    even compiled. `comparable` says that scaled atoms all have norm one (or zero); `dependent` is the share of its norm
+    below which the part of an atom outside the span is rounding; `bits` is `score` seen as integers; the answers are
+    the arrays from `indices` on, as wide as the most atoms of a signal.
     """
     n_atoms, width = gram.shape[0], indices.shape[1]
     n_features = signals.shape[1]

@@ -71,7 +71,7 @@ def squared_residual(signal, known, atoms, support, size, coef, residual):
 
 @kernel(fastmath=_FAST)
 def refit_violation(atoms, support, size, lengths, residual, gradient):
-    """The largest |<d_a, r>| / |d_a| over the support; the inner products are left in `gradient`."""
+    """The largest cosine of residual and atom times the norm of the residual; `gradient` keeps the inner products."""
     worst = 0.0
     for t in range(size):
         atom, total = support[t], 0.0
