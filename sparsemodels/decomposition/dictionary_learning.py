@@ -420,7 +420,7 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
             coding = encode(coder, signals.X, dictionary(masked.atoms), n_jobs=self.n_jobs)
             total = energy(signals)
             self._set_atoms(masked.atoms)
-            self._codes = tuple(coding.codes)
+            self._codes: tuple[Any, ...] = tuple(coding.codes)
             self.kkt_ = masked.kkt
             self.coding_gap_ = coding_gap(coder, coding, total)
             self.objective_ = masked.objective
@@ -572,7 +572,8 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
             else:
                 atoms = self._atoms(dtype)
             if not hasattr(self, "_sums"):
-                self._sums, self.n_steps_ = tuple(no_sums(*atoms.shape)), 0
+                self._sums: tuple[Any, ...] = tuple(no_sums(*atoms.shape))
+                self.n_steps_ = 0
             coder = self._coder(signals.X.shape[1])
             coding = encode(coder, signals.X, dictionary(atoms), known=signals.known, n_jobs=self.n_jobs)
             filled = completed(signals, coding.codes, atoms)
