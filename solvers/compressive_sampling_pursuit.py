@@ -5,11 +5,9 @@ import numpy as np
 from .block_principal_pivoting import solve_row
 from .cholesky import append, solve
 from .coders import Coding, CoSaMP, Dictionary
-from .hard_thresholding import atom_norms, correlations
+from .hard_thresholding import coded_in_blocks, correlations
 from .kernel import kernel
-from .row_blocks import map_blocks
 from .row_selection import select_from_row, selection_scratch
-from .sparse_codes import concatenated, from_padded, squared_residuals
 
 _BLOCK = 512
 _INDEPENDENT = 1e-6  # distance of an atom from the span of those before it, relative to its norm
@@ -160,20 +158,4 @@ def compressive_pursuit(
     D. Needell and J. A. Tropp, "CoSaMP: iterative signal recovery from incomplete and inaccurate samples", Applied and
     Computational Harmonic Analysis 26, 2009.
     """
-    atoms, k = dictionary.atoms, min(coder.n_nonzero, dictionary.atoms.shape[0])
-    gram = dictionary.gram if known is None else dictionary.gram[:0, :0]
-    certificate, n_iter = np.zeros(X.shape[0]), np.zeros(X.shape[0], np.int64)
-
-    def work(start: int, stop: int):
-        rows = slice(start, stop)
-        indices, values = np.zeros((stop - start, k), np.int32), np.zeros((stop - start, k), atoms.dtype)
-        counts = np.zeros(stop - start, np.int64)
-        visible = np.empty((0, 0), bool) if known is None else known[rows]
-        norms = atom_norms(dictionary, None if known is None else visible)
-        limits = (k, coder.positive, coder.tol, coder.max_iter)
-        results = (indices, values, counts, certificate[rows], n_iter[rows])
-        _pursue_signals(gram, X[rows] @ atoms.T, atoms, X[rows], visible, norms, *limits, *results)
-        return from_padded(indices, values, counts, atoms.shape[0])
-
-    codes = concatenated(map_blocks(X.shape[0], n_jobs, work, _BLOCK))
-    return Coding(codes, squared_residuals(codes, X, atoms, known, n_jobs=n_jobs), certificate, n_iter)
+    return coded_in_blocks(_pursue_signals, coder, X, dictionary, known, n_jobs)

@@ -5,13 +5,15 @@ Atoms of any norm are treated as if scaled to norm one: with :math:`s_a = \|d_a\
 only the known part of an atom counts, in its norm as well.
 """
 
+from typing import Any
+
 import numpy as np
 
 from .coders import IHT, Coding, Dictionary, TopK
 from .kernel import kernel
 from .row_blocks import map_blocks
 from .row_selection import select_from_row, selection_scratch
-from .sparse_codes import concatenated, from_padded, squared_residuals
+from .sparse_codes import SparseCodes, concatenated, from_padded, squared_residuals
 
 _BLOCK = 512
 _SLACK = 0.01  # a step must lower the objective by this share more than its first-order bound asks
@@ -246,6 +248,56 @@ def _threshold_signals(
         change[i], n_iter[i] = moved, rounds
 
 
+def coded_in_blocks(
+    code_signals: Any,
+    coder: Any,
+    X: np.ndarray,
+    dictionary: Dictionary,
+    known: np.ndarray | None,
+    n_jobs: int | None,
+) -> Coding:
+    """Hand blocks of signals to the kernel of an iterative coder of at most k atoms.
+
+    Parameters
+    ----------
+    code_signals : kernel
+        Takes the Gram matrix or an empty one, products, atoms, signals, what is known of them, norms of the atoms, the
+        parameters of the coder, and fills in codes, certificates and iterations.
+    coder : IHT or CoSaMP
+        The parameters.
+    X : ndarray of shape (n_signals, n_features), C order
+        The signals, zero where unknown.
+    dictionary : Dictionary
+        The atoms.
+    known : ndarray of shape (n_signals, n_features), bool, optional
+        Which entries are known.
+    n_jobs : int, optional
+        Threads over blocks of signals.
+
+    Returns
+    -------
+    Coding
+        The codes.
+    """
+    atoms, k = dictionary.atoms, min(coder.n_nonzero, dictionary.atoms.shape[0])
+    gram = dictionary.gram if known is None else dictionary.gram[:0, :0]
+    certificate, n_iter = np.zeros(X.shape[0]), np.zeros(X.shape[0], np.int64)
+
+    def work(start: int, stop: int) -> SparseCodes:
+        rows = slice(start, stop)
+        indices, values = np.zeros((stop - start, k), np.int32), np.zeros((stop - start, k), atoms.dtype)
+        counts = np.zeros(stop - start, np.int64)
+        visible = np.empty((0, 0), bool) if known is None else known[rows]
+        norms = atom_norms(dictionary, None if known is None else visible)
+        limits = (k, coder.positive, coder.tol, coder.max_iter)
+        results = (indices, values, counts, certificate[rows], n_iter[rows])
+        code_signals(gram, X[rows] @ atoms.T, atoms, X[rows], visible, norms, *limits, *results)
+        return from_padded(indices, values, counts, atoms.shape[0])
+
+    codes = concatenated(map_blocks(X.shape[0], n_jobs, work, _BLOCK))
+    return Coding(codes, squared_residuals(codes, X, atoms, known, n_jobs=n_jobs), certificate, n_iter)
+
+
 def iterate_hard_thresholding(
     coder: IHT, X: np.ndarray, dictionary: Dictionary, known: np.ndarray | None = None, n_jobs: int | None = None
 ) -> Coding:
@@ -274,20 +326,4 @@ def iterate_hard_thresholding(
     T. Blumensath and M. E. Davies, "Normalized iterative hard thresholding: guaranteed stability and performance",
     IEEE Journal of Selected Topics in Signal Processing 4, 2010.
     """
-    atoms, k = dictionary.atoms, min(coder.n_nonzero, dictionary.atoms.shape[0])
-    gram = dictionary.gram if known is None else dictionary.gram[:0, :0]
-    change, n_iter = np.zeros(X.shape[0]), np.zeros(X.shape[0], np.int64)
-
-    def work(start: int, stop: int):
-        rows = slice(start, stop)
-        indices, values = np.zeros((stop - start, k), np.int32), np.zeros((stop - start, k), atoms.dtype)
-        counts = np.zeros(stop - start, np.int64)
-        visible = np.empty((0, 0), bool) if known is None else known[rows]
-        norms = atom_norms(dictionary, None if known is None else visible)
-        limits = (k, coder.positive, coder.tol, coder.max_iter)
-        results = (indices, values, counts, change[rows], n_iter[rows])
-        _threshold_signals(gram, X[rows] @ atoms.T, atoms, X[rows], visible, norms, *limits, *results)
-        return from_padded(indices, values, counts, atoms.shape[0])
-
-    codes = concatenated(map_blocks(X.shape[0], n_jobs, work, _BLOCK))
-    return Coding(codes, squared_residuals(codes, X, atoms, known, n_jobs=n_jobs), change, n_iter)
+    return coded_in_blocks(_threshold_signals, coder, X, dictionary, known, n_jobs)

@@ -39,7 +39,6 @@ from sparsemodels.solvers.autoencoder_training import (
     TrainingState,
     center_of,
     in_units_of_data,
-    nested_for,
     scale_of,
     standardized,
     start_training,
@@ -47,16 +46,10 @@ from sparsemodels.solvers.autoencoder_training import (
     training_step,
 )
 from sparsemodels.solvers.k_sparse_activations import (
-    AbsTopKActivation,
-    BatchTopKActivation,
-    FeatureChoiceActivation,
     ThresholdActivation,
-    TopAFAActivation,
-    TopKActivation,
     with_budget,
 )
-from sparsemodels.solvers.k_sparse_autoencoder_gradients import LargestFirst, Prefixes, WholeCode
-from sparsemodels.solvers.sparse_adam import Adam, LatentState, Moments, Momentum
+from sparsemodels.solvers.sparse_adam import LatentState, Moments
 from sparsemodels.solvers.sparse_codes import SparseCodes
 
 from .autoencoder_on_device import (
@@ -69,17 +62,11 @@ from .autoencoder_on_device import (
     start_on_device,
     unexplained_on_device,
 )
+from .autoencoder_parameters import ACTIVATIONS, activation_of, full_rate, rule_of, schedule_of, sizes_of
 from .codes_output import codes_output
 
 __all__ = ["KSparseAutoencoder"]
 
-_ACTIVATIONS = {
-    "topk": TopKActivation,
-    "abstopk": AbsTopKActivation,
-    "batchtopk": BatchTopKActivation,
-    "feature_choice": FeatureChoiceActivation,
-    "topafa": TopAFAActivation,
-}
 _OF_BATCHES = ("batchtopk", "feature_choice")
 
 
@@ -243,7 +230,7 @@ class KSparseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "n_nonzero_coefs": [None, Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(_ACTIVATIONS))],
+        "activation": [StrOptions(set(ACTIVATIONS))],
         "tied": ["boolean"],
         "hierarchical": ["boolean", "array-like"],
         "groups": ["array-like", None],
@@ -317,83 +304,6 @@ class KSparseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
     def _one_blas_thread(self) -> Any:
         return contextlib.nullcontext() if self.n_jobs is None else threadpool_limits(1, "blas")
 
-    def _sizes(self, n_features: int) -> tuple[int, int]:
-        """The number of latents, and the most or the mean number of them in a code."""
-        n_latents = 2 * n_features if self.n_components == "auto" else int(self.n_components)
-        if self.n_nonzero_coefs is not None:
-            return n_latents, min(int(self.n_nonzero_coefs), n_latents)
-        return n_latents, n_latents if self.activation == "topafa" else max(1, min(n_features // 10, n_latents))
-
-    def _activation(self, n_nonzero: int) -> Any:
-        if self.activation == "topafa":
-            return TopAFAActivation(n_nonzero, float(self.norm_alpha))
-        return _ACTIVATIONS[self.activation](n_nonzero)
-
-    def _nesting(self, n_latents: int, n_nonzero: int) -> Any:
-        hierarchical = self.hierarchical
-        listed = not isinstance(hierarchical, bool | np.bool_)
-        if not listed and not hierarchical:
-            return WholeCode() if self.groups is None else Prefixes(self._group_sizes(n_latents))
-        if self.groups is not None:
-            raise ValueError("hierarchical and groups are two ways to nest codes: set one of them.")
-        if self.activation not in ("topk", "abstopk"):
-            raise ValueError(f"hierarchical needs activation 'topk' or 'abstopk', got {self.activation!r}.")
-        if not listed:
-            return LargestFirst(np.arange(1, n_nonzero + 1))
-        sizes = np.asarray(hierarchical)
-        if sizes.ndim != 1 or not sizes.size or sizes.dtype.kind not in "iu" or sizes.min() < 1:
-            raise ValueError(f"hierarchical must be a bool or a sequence of integers >= 1, got {hierarchical!r}.")
-        return nested_for(LargestFirst(np.unique(sizes)), n_nonzero)
-
-    def _group_sizes(self, n_latents: int) -> np.ndarray:
-        groups = np.asarray(self.groups)
-        rising = (
-            groups.ndim == 1 and groups.size > 0 and groups.dtype.kind in "iuf" and bool(np.all(np.diff(groups) > 0))
-        )
-        most = 1.0 if groups.dtype.kind == "f" else n_latents
-        if not rising or not groups[0] > 0 or groups[-1] > most:
-            raise ValueError(
-                "groups must be increasing numbers of latents up to n_components, or increasing shares in (0, 1], "
-                f"got {self.groups!r}."
-            )
-        sizes = np.rint(groups * n_latents) if groups.dtype.kind == "f" else groups
-        return np.unique(np.append(np.maximum(sizes, 1), n_latents)).astype(np.int64)
-
-    def _schedule(self) -> tuple[int, float] | None:
-        schedule = self.k_schedule
-        if schedule is None:
-            return None
-        valid = (
-            len(schedule) == 2
-            and isinstance(schedule[0], Integral)
-            and isinstance(schedule[1], Real)
-            and int(schedule[0]) >= 1
-            and 0.0 < float(schedule[1]) <= 1.0
-        )
-        if not valid:
-            raise ValueError(
-                "k_schedule must be the k >= 1 of the first epoch and the share in (0, 1] of the epochs over which it "
-                f"falls, got {schedule!r}."
-            )
-        return int(schedule[0]), float(schedule[1])
-
-    def _rule(self, n_latents: int, n_nonzero: int, dead_after: int) -> TrainingRule:
-        return TrainingRule(
-            self._activation(n_nonzero),
-            self._nesting(n_latents, n_nonzero),
-            Adam() if self.optimizer == "adam" else Momentum(),
-            float(self.auxk_alpha),
-            dead_after,
-            self.center is not None,
-        )
-
-    def _full_rate(self, n_latents: int, n_nonzero: int) -> float:
-        if self.learning_rate is not None:
-            return float(self.learning_rate)
-        if self.optimizer == "adam":
-            return float(2e-4 / np.sqrt(n_latents / 2**14))
-        return n_latents / (50.0 * n_nonzero)  # the curvature along an encoder direction is about 2 k / L
-
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> "KSparseAutoencoder":
@@ -438,8 +348,8 @@ class KSparseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
         foreign = is_foreign(X)
         X = validate_data(self, X, dtype=float_types(X), order=None if foreign else "C")
         deadline = np.inf if self.time_limit is None else time.monotonic() + self.time_limit
-        n_latents, n_nonzero = self._sizes(X.shape[1])
-        rule, schedule = self._rule(n_latents, n_nonzero, dead_after=X.shape[0]), self._schedule()
+        n_latents, n_nonzero = sizes_of(self, X.shape[1])
+        rule, schedule = rule_of(self, n_latents, n_nonzero, dead_after=X.shape[0]), schedule_of(self)
         random_state = check_random_state(self.random_state)
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X)
@@ -460,7 +370,7 @@ class KSparseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
                 X,
                 state,
                 rule,
-                learning_rate=self._full_rate(n_latents, n_nonzero),
+                learning_rate=full_rate(self, n_latents, n_nonzero),
                 batch_size=self.batch_size,
                 max_iter=self.max_iter,
                 tol=self.tol,
@@ -470,7 +380,7 @@ class KSparseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
                 random_state=random_state,
                 n_jobs=self.n_jobs,
             )
-            _require_finite(training.loss_history[-1:], self._full_rate(n_latents, n_nonzero))
+            _require_finite(training.loss_history[-1:], full_rate(self, n_latents, n_nonzero))
             self.__dict__.pop("_training", None)  # a new fit forgets what partial_fit has learned
             self._set_model(state, n_nonzero)
             if foreign:
@@ -512,7 +422,7 @@ class KSparseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
         """The activation of single samples."""
         if self.activation in _OF_BATCHES:
             return ThresholdActivation(self.threshold_)
-        return self._activation(self._budget())
+        return activation_of(self, self._budget())
 
     def _certify(self, X: np.ndarray, rule: TrainingRule, random_state: Any) -> SparseCodes:
         """Set thresholds and certificates on the training data; returns their codes."""
@@ -586,8 +496,8 @@ class KSparseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
         if not first:
             check_namespace(self, X, "partial_fit")
         X = validate_data(self, X, dtype=(np.float64, np.float32), order="C", reset=first)
-        n_latents, n_nonzero = self._sizes(X.shape[1])
-        rule = self._rule(n_latents, n_nonzero, dead_after=100 * self.batch_size)
+        n_latents, n_nonzero = sizes_of(self, X.shape[1])
+        rule = rule_of(self, n_latents, n_nonzero, dead_after=100 * self.batch_size)
         with self._one_blas_thread():
             if first:
                 center = center_of(X, self.center, n_jobs=self.n_jobs)
@@ -602,7 +512,7 @@ class KSparseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
             X = X.astype(state.decoder.dtype, copy=False)
             for name in ("fvu_", "kkt_", "coding_excess_", "mean_l0_", "n_dead_", "status_", "n_iter_"):
                 self.__dict__.pop(name, None)  # they were those of another model
-            losses, rate = [], self._full_rate(n_latents, n_nonzero)
+            losses, rate = [], full_rate(self, n_latents, n_nonzero)
             for rows in np.array_split(np.arange(X.shape[0]), -(-X.shape[0] // self.batch_size)):
                 batch = standardized(X[rows], state.center, float(state.scale[0]))
                 losses.append(training_step(state, batch, rule, rate, n_jobs=self.n_jobs))
