@@ -41,6 +41,7 @@ from sparsemodels.solvers.sparse_codes import SparseCodes, to_csr
 from sparsemodels.solvers.sparse_coding import encode
 from sparsemodels.solvers.unit_atoms import improve_atoms, normalized
 
+from .codes_input import codes_input
 from .codes_output import codes_output
 from .coding_parameters import ALGORITHMS, CODING_CONSTRAINTS, coder_of
 from .observed_signals import observed_signals
@@ -511,9 +512,7 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
             The combinations of the atoms.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=(np.float64, np.float32), accept_sparse="csr", input_name="codes")
-        if codes.shape[1] != self.n_components_:
-            raise ValueError(f"codes must have {self.n_components_} columns, one an atom, got {codes.shape[1]}.")
+        codes = codes_input(X, self.n_components_)
         return np.asarray(codes @ self.components_)
 
     def score(self, X: Any, y: Any = None, *, mask: Any = None) -> float:

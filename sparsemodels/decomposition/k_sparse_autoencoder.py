@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from sparsemodels._base import (
@@ -63,6 +63,7 @@ from .autoencoder_on_device import (
     unexplained_on_device,
 )
 from .autoencoder_parameters import ACTIVATIONS, activation_of, full_rate, rule_of, schedule_of, sizes_of
+from .codes_input import codes_input
 from .codes_output import codes_output
 
 __all__ = ["KSparseAutoencoder"]
@@ -580,9 +581,7 @@ class KSparseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
         """
         check_is_fitted(self)
         check_namespace(self, X, "inverse_transform")
-        codes = check_array(X, dtype=float_types(X), accept_sparse="csr")
-        if codes.shape[1] != self.n_components_:
-            raise ValueError(f"X must have {self.n_components_} columns, one a latent, got {codes.shape[1]}.")
+        codes = codes_input(X, self.n_components_, dtype=float_types(X))
         return codes @ self.components_ + self.bias_
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from sparsemodels._base import (
@@ -46,6 +46,8 @@ from sparsemodels.solvers.observed_matrix import (
 )
 from sparsemodels.solvers.offset_rows import Side, improve_codes, improve_rows
 from sparsemodels.solvers.qubo_sampler import DimodAdapter
+
+from .codes_input import codes_input
 
 __all__ = ["NBMF"]
 
@@ -460,9 +462,7 @@ class NBMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMix
             a sample is not known from its code and counts as zero.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=(np.float64, np.float32))
-        if codes.shape[1] != self.n_components:
-            raise ValueError(f"X must have {self.n_components} columns, one a component, got {codes.shape[1]}.")
+        codes = codes_input(X, self.n_components, sparse=False)
         product = codes @ self.components_
         return (
             product + (self.column_offset_ + self.components_.dtype.type(self.mean_)) if self.fit_baseline else product

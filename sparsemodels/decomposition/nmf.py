@@ -12,7 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from sparsemodels._base import (
@@ -38,6 +38,7 @@ from sparsemodels.solvers.observed_matrix import (
 )
 from sparsemodels.solvers.row_update import RowTerms, gram, no_terms, sweep_rows
 
+from .codes_input import codes_input
 from .factor_penalties import code_penalty, penalties
 from .factorization_loss import loss_of
 from .starting_point import starting_point
@@ -433,9 +434,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixi
             The products of the codes with the components.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=(np.float64, np.float32), accept_sparse="csr")
-        if codes.shape[1] != self.n_components_:
-            raise ValueError(f"X must have {self.n_components_} columns, one a component, got {codes.shape[1]}.")
+        codes = codes_input(X, self.n_components_)
         return codes @ self.components_
 
     def score(self, X: Any, y: Any = None, *, mask: Any = None, weights: Any = None) -> float:

@@ -27,6 +27,8 @@ from sparsemodels.solvers.feedforward_encoders import Encoder, TanhEncoder, Unro
 from sparsemodels.solvers.predictive_sparse_decomposition import ExactCodes, decompose, exact_codes
 from sparsemodels.solvers.sparse_codes import reconstruct, to_dense
 
+from .codes_input import codes_input
+
 __all__ = ["PredictiveSparseCoder"]
 
 
@@ -390,9 +392,7 @@ class PredictiveSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, C
             The products of the codes with the atoms.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=(np.float64, np.float32), accept_sparse="csr")
-        if codes.shape[1] != self.n_components_:
-            raise ValueError(f"X must have {self.n_components_} columns, one a component, got {codes.shape[1]}.")
+        codes = codes_input(X, self.n_components_)
         return codes @ self.components_
 
     def score(self, X: Any, y: Any = None) -> float:

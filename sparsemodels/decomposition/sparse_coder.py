@@ -19,6 +19,7 @@ from sparsemodels.solvers.coding_certificates import lasso_gaps, mutual_coherenc
 from sparsemodels.solvers.sparse_codes import SparseCodes, from_matrix, squared_residuals
 from sparsemodels.solvers.sparse_coding import encode
 
+from .codes_input import codes_input
 from .codes_output import codes_output
 from .coding_parameters import CODING_CONSTRAINTS, coder_of
 from .observed_signals import observed_signals
@@ -320,13 +321,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             The combinations of the atoms.
         """
         check_is_fitted(self)
-        return np.asarray(self._checked_codes(X) @ self.components_)
-
-    def _checked_codes(self, codes: Any) -> Any:
-        codes = check_array(codes, dtype=(np.float64, np.float32), accept_sparse="csr", input_name="codes")
-        if codes.shape[1] != self.n_components_:
-            raise ValueError(f"codes must have {self.n_components_} columns, one an atom, got {codes.shape[1]}.")
-        return codes
+        return np.asarray(codes_input(X, self.n_components_) @ self.components_)
 
     def certify(self, X: Any, codes: Any = None, *, mask: Any = None) -> CodingCertificate:
         """Say how good codes are, from nothing but the codes.
@@ -350,7 +345,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if codes is None:
             coded = self._encode(X, known)
         else:
-            checked = self._checked_codes(codes)
+            checked = codes_input(codes, self.n_components_, name="codes")
             if checked.shape[0] != X.shape[0]:
                 raise ValueError(f"codes must have {X.shape[0]} rows, one a signal, got {checked.shape[0]}.")
             coded = from_matrix(checked)

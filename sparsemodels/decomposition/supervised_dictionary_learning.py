@@ -33,6 +33,8 @@ from sparsemodels.solvers.supervised_block_descent import block_descent
 from sparsemodels.solvers.supervised_dictionary import Classified, SupervisedProblem
 from sparsemodels.solvers.supervised_factors import Factors, codes_without_labels, principal_factors
 
+from .codes_input import codes_input
+
 __all__ = ["SupervisedDictionaryLearning"]
 
 
@@ -452,9 +454,7 @@ class SupervisedDictionaryLearning(
             The products of the codes with the atoms.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=(np.float64, np.float32))
-        if codes.shape[1] != self.n_components_:
-            raise ValueError(f"X must have {self.n_components_} columns, one an atom, got {codes.shape[1]}.")
+        codes = codes_input(X, self.n_components_, sparse=False)
         return codes @ self.components_
 
     def _logits(self, X: Any, covariates: Any) -> np.ndarray:

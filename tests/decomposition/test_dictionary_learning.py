@@ -410,3 +410,28 @@ def test_pickle_names_and_frames():
     assert list(model.transform(frame).columns) == [f"dictionarylearning{a}" for a in range(4)]
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.transform(frame).to_numpy(), model.transform(frame).to_numpy())
+
+
+@pytest.mark.parametrize("solver", ["online", "ksvd"])
+def test_a_callback_stops_the_fit_and_the_best_atoms_are_kept(monkeypatch, solver):
+    class Context:
+        ends = 0
+
+        def subcontext(self, **_):
+            return self
+
+        def call_on_fit_task_begin(self, **_):
+            pass
+
+        def call_on_fit_task_end(self, **_):
+            self.ends += 1
+            return self.ends >= 3
+
+    X = np.random.default_rng(0).standard_normal((60, 8))
+    monkeypatch.setattr(DictionaryLearning, "_init_callback_context", lambda self, **_: Context())
+    model = DictionaryLearning(12, solver=solver, n_nonzero_coefs=2, tol=1e-9, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="a callback stopped the fit"):
+        model.fit(X)
+    assert (model.status_, model.n_iter_) == ("stopped", 3)
+    error = np.linalg.norm(X - model.codes_ @ model.components_)
+    assert model.reconstruction_err_ == pytest.approx(error, rel=1e-10)

@@ -210,7 +210,7 @@ def test_forms_of_output():
     assert isinstance(sparse, scipy.sparse.csr_array)
     np.testing.assert_array_equal(sparse.toarray(), dense)
     np.testing.assert_allclose(fitted.inverse_transform(sparse), fitted.inverse_transform(dense), atol=1e-12)
-    with pytest.raises(ValueError, match="16 columns, one a latent, got 3"):
+    with pytest.raises(ValueError, match="16 columns, one a component, got 3"):
         fitted.inverse_transform(np.ones((2, 3)))
 
 

@@ -182,8 +182,10 @@ def test_errors_name_the_parameter():
         with pytest.raises(ValueError, match=message):
             SparseCoder(**parameters).fit(X)
     coder = SparseCoder(D).fit(X)
-    with pytest.raises(ValueError, match="codes must have 40 columns"):
+    with pytest.raises(ValueError, match="X must have 40 columns"):
         coder.inverse_transform(X)
+    with pytest.raises(ValueError, match="codes must have 40 columns"):
+        coder.certify(X, X)
     with pytest.raises(ValueError, match="codes must have 30 rows"):
         coder.certify(X, np.zeros((3, 40)))
 

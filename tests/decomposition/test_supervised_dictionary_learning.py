@@ -320,7 +320,7 @@ def test_covariates_by_metadata_routing_and_errors():
         model.predict(X)
     with pytest.raises(ValueError, match="covariates must have one row a sample, 90 in all, got 3"):
         model.predict(X, covariates=Z[:3])
-    with pytest.raises(ValueError, match="one an atom, got 3"):
+    with pytest.raises(ValueError, match="one a component, got 3"):
         model.inverse_transform(np.ones((1, 3)))
     with pytest.raises(ValueError, match="two classes with positive weight"):
         model.fit(X, y, sample_weight=(y == 0).astype(float))
