@@ -7,6 +7,7 @@ from . import _checkout  # noqa: F401  (must stand first: it makes `sparsemodels
 from ._version import __version__
 
 _SUBMODULES = (
+    "bayes",
     "completion",
     "cross_decomposition",
     "datasets",

@@ -13,6 +13,7 @@ import sparsemodels
 
 ROOMS = (
     "linear_model",
+    "bayes",
     "datasets",
     "inspection",
     "cross_decomposition",

@@ -11,7 +11,7 @@ from sklearn.utils import get_tags
 
 import sparsemodels
 
-FAMILIES = ("completion", "cross_decomposition", "decomposition", "linear_model", "signal", "structure")
+FAMILIES = ("bayes", "completion", "cross_decomposition", "decomposition", "linear_model", "signal", "structure")
 ESTIMATORS = {
     name: value
     for family in FAMILIES

@@ -10,6 +10,7 @@ import sparsemodels.solvers
 
 ROOMS = {
     "linear_model": "Sparse linear models and greedy recovery: scikit-learn estimators.",
+    "bayes": "Sparse Bayesian learning: which coefficients are zero, and how sure the others are.",
     "decomposition": "Matrix factorization: parts that add up, exactly coded, with missing entries.",
     "completion": "Missing entries filled in, and what to recommend next.",
     "cross_decomposition": "Relations between two views of the same samples.",
