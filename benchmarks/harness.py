@@ -7,7 +7,9 @@ A task is a module with
 - ``PEERS``: name -> function that *imports* the peer and returns ``fit(problem, effort, **setting)``;
 - ``efforts(peer, case, target)``: increasing; ``settings(peer, case)``: alternatives, the fastest is timed;
 - ``quality(problem, solution)``: the certificate recomputed from the solution alone, lower is better;
-- ``TARGET``: the quality all must reach; ``TIGHT``: a second, much better one, or None.
+- ``TARGET``: the quality all must reach; ``TIGHT``: a second, much better one, or None;
+- optionally ``beside(problem, solution)``: other measures of the solution by name, for columns of their own;
+- optionally ``TIME_MISSED = True``: who misses the target is timed as well, at the best quality that it has.
 
 NumPy is not imported here: the threads are pinned first, and every measurement runs in a child process that
 inherits them.
@@ -33,6 +35,7 @@ OURS = "sparsemodels"
 THREADS = 1
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _SHORT = 2.0  # seconds; shorter fits are repeated when settings are compared
+_LONG = 30.0  # seconds; who misses the target in more than that is timed by its probe only
 
 
 def in_child(function: Callable, *arguments: Any, cache: str | None = None, limit: float | None = None) -> Any:
@@ -110,6 +113,8 @@ def _trial(task, fit, problem, effort, setting, target, before=0.0) -> dict[str,
     trial |= {"peak_mb": _peak_mb() - before, "peak_resettable": resettable}
     quality = float(task.quality(problem, solution))
     quality = quality if quality == quality else float("inf")
+    if hasattr(task, "beside"):
+        trial["beside"] = task.beside(problem, solution)
     return trial | {"quality": quality, "reached": quality <= target}
 
 
@@ -185,21 +190,36 @@ def run_case(
     for peer in peers:
         row = in_child(probe, task_name, case, peer, limit=limit)
         rows[peer] = row if isinstance(row, dict) else {"reached": False, "failure": row}
-        if rows[peer]["reached"]:
+        if rows[peer]["reached"] or _timed_all_the_same(task, rows[peer]):
             row["first_fit"] = first_fits(task_name, case, peer)
+        if rows[peer]["reached"]:
             if task.TIGHT is not None and (tight == "all" or (tight == "ours" and peer == OURS)):
                 # Near the last digits some never stop: a generous multiple of what the first target took.
                 patience = min(limit, 60.0 + 30.0 * row["seconds"])
                 row["tight"] = in_child(probe_tight, task_name, case, peer, row["setting"], limit=patience)
         log(f"  {peer}: {outcome(rows[peer])}")
-    contestants = {peer: (peer, rows[peer]["effort"], rows[peer]["setting"]) for peer in peers if rows[peer]["reached"]}
+    contestants = {peer: (peer, row["effort"], row["setting"]) for peer, row in rows.items() if "first_fit" in row}
     own = rows.get(OURS, {}).get("tight")
     if isinstance(own, dict) and own["reached"]:
         contestants[f"{OURS}, {task.TIGHT:.0e}"] = (OURS, own["effort"], own["setting"])
     times = in_child(timed, task_name, case, contestants, rounds) if contestants else {}
     if isinstance(times, str):
         return {"rows": rows, "times": {}, "timing_failure": times, "ratio": None}
-    return {"rows": rows, "times": times, "ratio": ratio(times)}
+    return {"rows": rows, "times": times, "ratio": _fair_ratio(rows, times)}
+
+
+def _timed_all_the_same(task: Any, row: dict[str, Any]) -> bool:
+    """Whether a peer that missed the target is timed."""
+    return getattr(task, "TIME_MISSED", False) and "failure" not in row and row["seconds"] <= _LONG
+
+
+def _fair_ratio(rows: dict[str, Any], times: dict[str, list]) -> dict[str, Any] | None:
+    """Against the fastest peer that reached the target; if there is none, against the one that came nearest."""
+    ours = {label for label in times if label.startswith(OURS)}
+    others = sorted(set(times) - ours, key=lambda peer: rows[peer]["quality"])
+    kept = ours | ({peer for peer in others if rows[peer]["reached"]} or set(others[:1]))
+    answer = ratio({label: rounds for label, rounds in times.items() if label in kept})
+    return answer and {**answer, "missed": [p for p in (OURS, answer["best_peer"]) if not rows[p]["reached"]]}
 
 
 def outcome(row: dict[str, Any]) -> str:

@@ -19,8 +19,10 @@ _PACKAGES = {
     "glmnet": "python-glmnet",
     "spams": "spams-bin",
     "abess": "abess",
+    "fastrvm": "fastrvm",
     "group-lasso": "group-lasso",
     "pycasso": "pycasso",
+    "sklearn-rvm": "sklearn-rvm",
     "sortedl1": "sortedl1",
     "NumPy": "numpy",
     "SciPy": "scipy",
@@ -63,39 +65,50 @@ def describe(machine: dict[str, Any]) -> str:
 
 
 def case_rows(result: dict[str, Any]) -> list[list[str]]:
-    """One line a peer: median times, quality, first fits and memory, or why there are none."""
+    """One line a peer: median times, quality, what else was measured, first fits and memory, or why there are none."""
+    beside = list(dict.fromkeys(name for row in result["rows"].values() for name in row.get("beside", {})))
     header = [
         "Package",
         "Wall (s)",
         "CPU (s)",
         "Quality",
+        *beside,
         "First fit cold / warm (s)",
         "Peak (MB)",
         "Tight target",
     ]
     lines = [header]
     for peer, row in result["rows"].items():
-        if not row["reached"]:
-            reason = row.get("failure") or f"missed the target: {row['quality']:.1e}"
-            lines.append([peer, reason] + [""] * 5)
+        others = [_number(row.get("beside", {}).get(name)) for name in beside]
+        missed = "" if row["reached"] else " (missed)"
+        if "first_fit" not in row:
+            reason = row.get("failure") or f"missed the target: {row['quality']:.1e}, in {row['seconds']:.3g} s"
+            lines.append([peer, reason, "", "", *others, "", "", ""])
             continue
         wall, cpu = _medians(result, peer)
         fits = [_seconds(row["first_fit"][cache]) for cache in ("cold", "warm")]
         # Without a resettable high-water mark the peak is that of the whole process.
         peak = f"{row['peak_mb']:.0f}" if row["peak_resettable"] else f"<= {row['peak_mb']:.0f}"
-        lines.append([peer, wall, cpu, f"{row['quality']:.1e}", " / ".join(fits), peak, _tight(row.get("tight"))])
+        quality = f"{row['quality']:.1e}{missed}"
+        lines.append([peer, wall, cpu, quality, *others, " / ".join(fits), peak, _tight(row.get("tight"))])
     for label in result["times"]:
         if label not in result["rows"]:  # ours at the tight target
             own = result["rows"][OURS]["tight"]
-            lines.append([label, *_medians(result, label), f"{own['quality']:.1e}", "", "", ""])
+            others = [_number(own.get("beside", {}).get(name)) for name in beside]
+            lines.append([label, *_medians(result, label), f"{own['quality']:.1e}", *others, "", "", ""])
     return lines
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def case_verdict(name: str, result: dict[str, Any]) -> str:
     """The ratio that the benchmark is for, or why there is none."""
     if ratio := result["ratio"]:
         against = f"ours / best peer ({ratio['best_peer']})"
-        return f"{name}: {against} = {ratio['wall']:.2f} wall, {ratio['cpu']:.2f} CPU"
+        missed = f" ({' and '.join(ratio['missed'])} missed the target)" if ratio.get("missed") else ""
+        return f"{name}: {against} = {ratio['wall']:.2f} wall, {ratio['cpu']:.2f} CPU{missed}"
     if failure := result.get("timing_failure"):
         return f"{name}: no ratio, the timed process failed: {failure}"
     ours = result["rows"].get(OURS)

@@ -20,9 +20,11 @@ TASKS = (
     "best_subset",
     "binary_quadratic",
     "ease",
+    "evidence",
     "fast_transform",
     "grouped_lasso",
     "k_sparse_autoencoder",
+    "kronecker_bayes",
     "lasso",
     "lasso_coding",
     "lasso_path",
@@ -36,8 +38,10 @@ TASKS = (
     "online_dictionary",
     "orthogonal_matching_pursuit",
     "quantile_lasso",
+    "relevance_vectors",
     "simultaneous",
     "slope",
+    "sparse_bayes",
 )
 
 

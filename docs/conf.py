@@ -70,6 +70,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 0,
     "remove_config_comments": True,
     "plot_gallery": "True",
+    "parallel": True,  # as many processes as -j says
 }
 
 html_theme = "pydata_sphinx_theme"

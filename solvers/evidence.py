@@ -25,7 +25,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg
 
-from .standardized_design import StandardizedDesign, columns, cross
+from .standardized_design import StandardizedDesign, columns, cross, squared_norms
+
+_FAINT = 1e-3  # prior variance of a column, over that of the noise, below which z is taken from the Gram matrix
+_CANCELLATION = 1e-4  # share of a column outside the span of the active ones, below which it is measured anew
+_REFINEMENTS = 1
 
 
 class Noise(NamedTuple):
@@ -133,8 +137,7 @@ def dual_terms(X: np.ndarray, Y: np.ndarray, variances: np.ndarray, noise_varian
     EvidenceTerms
         The terms.
     """
-    half = X * np.sqrt(variances / noise_variance)
-    covariance = half @ half.conj().T
+    covariance = _outer_product(X * np.sqrt(variances / noise_variance))
     covariance[np.diag_indices_from(covariance)] += 1.0
     factor = scipy.linalg.cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
     white = scipy.linalg.solve_triangular(factor, X, lower=True, check_finite=False)
@@ -170,12 +173,49 @@ def primal_terms(
     """
     root = np.sqrt(variances / noise_variance)
     factor = posterior_factor(gram, root)
-    half = scipy.linalg.solve_triangular(factor, root[:, None] * gram, lower=True, check_finite=False)
-    image = scipy.linalg.solve_triangular(factor, root[:, None] * correlations, lower=True, check_finite=False)
-    z = (np.diag(gram).real - np.einsum("ij,ij->j", half, half.conj()).real) / noise_variance
-    q = (correlations - half.conj().T @ image) / noise_variance
+    inverse = triangular_inverse(factor)
+    image = inverse @ (root[:, None] * correlations)
+    scaled_mean = inverse.conj().T @ image  # the posterior mean over root
+    # The shrinkage Sigma_jj / gamma_j gives z with an error of eps / gamma, the difference from the Gram matrix with
+    # one of eps * g / sigma^2: the one is right for columns that the data determine, the other for faint ones.
+    shrinkage = np.einsum("ij,ij->j", inverse, inverse.conj()).real
+    norms = np.diag(gram).real
+    faint = root * root * norms < _FAINT
+    z, q = np.empty_like(root), np.empty_like(scaled_mean)
+    z[~faint] = (1.0 - np.minimum(shrinkage[~faint], 1.0)) / variances[~faint]
+    q[~faint] = scaled_mean[~faint] / (root[~faint, None] * noise_variance)
+    half = inverse @ (root[:, None] * gram[:, faint])
+    z[faint] = (norms[faint] - np.einsum("ij,ij->j", half, half.conj()).real) / noise_variance
+    q[faint] = (correlations[faint] - half.conj().T @ image) / noise_variance
     quadratic = (power - float(np.vdot(image, image).real)) / noise_variance
     return EvidenceTerms(z, q, 2.0 * float(np.log(np.diag(factor).real).sum()), quadratic)
+
+
+def _outer_product(half: np.ndarray) -> np.ndarray:
+    """The lower triangle of a matrix times its conjugate transpose, at half the cost of a product."""
+    rank_update = scipy.linalg.blas.zherk if np.iscomplexobj(half) else scipy.linalg.blas.dsyrk
+    if half.size == 0:  # which BLAS refuses
+        return np.zeros((half.shape[0], half.shape[0]), dtype=half.dtype)
+    return rank_update(1.0, half, lower=True)
+
+
+def triangular_inverse(factor: np.ndarray) -> np.ndarray:
+    """The inverse of a lower triangular matrix.
+
+    Parameters
+    ----------
+    factor : ndarray of shape (n, n)
+        Zero above the diagonal.
+
+    Returns
+    -------
+    ndarray of shape (n, n)
+        Its inverse, lower triangular.
+    """
+    if factor.size == 0:  # which LAPACK refuses
+        return factor.copy()
+    invert = scipy.linalg.lapack.ztrtri if np.iscomplexobj(factor) else scipy.linalg.lapack.dtrtri
+    return invert(factor, lower=True)[0]
 
 
 def posterior_factor(gram: np.ndarray, root: np.ndarray) -> np.ndarray:
@@ -280,20 +320,36 @@ def full_terms(
     chosen = columns(design, active)
     root = np.sqrt(variances / noise_variance)
     factor = posterior_factor(chosen.conj().T @ chosen, root)
-    inverse = scipy.linalg.solve_triangular(factor, np.diag(root), lower=True, check_finite=False)  # L^-1 R
-    image = inverse @ (chosen.conj().T @ Y)
-    mean = inverse.conj().T @ image
+    inverse = triangular_inverse(factor) * root  # L^-1 R
+    mean = inverse.conj().T @ (inverse @ (chosen.conj().T @ Y))
+    for _ in range(_REFINEMENTS):  # the normal equations lose digits that their residual gives back
+        gradient = chosen.conj().T @ (Y - chosen @ mean) - mean * (noise_variance / variances)[:, None]
+        mean += inverse.conj().T @ (inverse @ gradient)
     residual = Y - chosen @ mean
     half = cross(design, chosen @ inverse.conj().T)  # X^H X_A R L^-H, n_features x n_active
-    squared_norms = np.isfinite(design.norms).astype(np.float64)
-    z = (squared_norms - np.einsum("ij,ij->i", half, half.conj()).real) / noise_variance
-    # Where a column is active its own share cancels: take it from the posterior variance instead.
-    ratio = np.einsum("ij,ij->j", inverse, inverse.conj()).real * noise_variance / variances
-    z[active] = (1.0 - np.minimum(ratio, 1.0)) / variances
+    norms = squared_norms(design)
+    z = norms - np.einsum("ij,ij->i", half, half.conj()).real
+    near = np.flatnonzero(z < _CANCELLATION * norms)
+    for start in range(0, len(near), max(len(active), 1)):
+        # Nearly in the span of the active columns: the least of |x - X_A m|^2 + |m / R|^2, which does not cancel.
+        part = near[start : start + max(len(active), 1)]
+        block = columns(design, part)
+        image = inverse @ (chosen.conj().T @ block)
+        coefficients = inverse.conj().T @ image
+        left = block - chosen @ coefficients
+        z[part] = np.einsum("ij,ij->j", left, left.conj()).real
+        z[part] += np.sum(np.abs(coefficients / root[:, None]) ** 2, axis=0)
+    z /= noise_variance
     q = cross(design, residual) / noise_variance
-    quadratic = float(np.vdot(Y, residual).real) / noise_variance
+    quadratic = float(np.vdot(residual, residual).real) / noise_variance
+    quadratic += float(np.sum(np.abs(mean) ** 2 / variances[:, None]))
     log_determinant = 2.0 * float(np.log(np.diag(factor).real).sum())
     covariance = noise_variance * (inverse.conj().T @ inverse)
+    # Where the data determine a column its own share cancels: take it from the posterior instead.
+    shrinkage = np.minimum(np.diag(covariance).real / variances, 1.0)
+    sure = root * root * norms[active] >= 1.0
+    z[active[sure]] = (1.0 - shrinkage[sure]) / variances[sure]
+    q[active[sure]] = mean[sure] / variances[sure, None]
     return EvidenceTerms(z, q, log_determinant, quadratic), mean, covariance
 
 

@@ -63,7 +63,8 @@ def generic(stub: Callable) -> Any:
             # The typer needs the stub's own parameter names: Numba matches them.
             scope = {"matches": _matches, "cls": cls, "implementation": implementation}
             exec(f"def typer({names}):\n    return implementation if matches({first}, cls) else None", scope)
-            overload(function, inline="never")(scope["typer"])
+            # Without Numba's wrapper for callers in C, which nobody calls: see `kernel`.
+            overload(function, inline="never", jit_options={"no_cfunc_wrapper": True})(scope["typer"])
             return implementation
 
         return decorate

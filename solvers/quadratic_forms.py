@@ -12,8 +12,8 @@ def quadratic_forms(X: np.ndarray, matrix: np.ndarray, *, n_jobs: int | None = N
     ----------
     X : ndarray of shape (n_rows, n_columns)
         Rows, real or complex.
-    matrix : ndarray of shape (n_columns, n_columns)
-        A Hermitian matrix, such as a posterior covariance.
+    matrix : ndarray of shape (n_columns, n_columns) or (n_columns,)
+        A Hermitian matrix, such as a posterior covariance, or the diagonal of one that has nothing else.
     n_jobs : int, optional
         Threads over blocks of rows.
 
@@ -33,7 +33,8 @@ def quadratic_forms(X: np.ndarray, matrix: np.ndarray, *, n_jobs: int | None = N
 
     def work(start: int, stop: int) -> None:
         rows = X[start:stop].astype(np.result_type(X.dtype, np.float64), copy=False)
-        answer[start:stop] = np.einsum("ij,ij->i", rows @ matrix, rows.conj()).real
+        image = rows * matrix if matrix.ndim == 1 else rows @ matrix
+        answer[start:stop] = np.einsum("ij,ij->i", image, rows.conj()).real
 
     map_blocks(X.shape[0], n_jobs, work)
     return answer

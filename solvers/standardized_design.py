@@ -16,6 +16,7 @@ import scipy.sparse
 from scipy.sparse.linalg import LinearOperator
 
 _BLOCK = 4_000_000  # entries of a block of columns that is worked on at a time
+_FAR = 1e4  # distance of a column from zero over its spread, beyond which blocks of columns are centred themselves
 _CONSTANT = 10.0  # in units of rounding: below it the spread of a column is rounding
 
 
@@ -63,8 +64,8 @@ def standardize(X: Any, weights: np.ndarray | None = None, *, center: bool = Tru
     >>> from sparsemodels.solvers.standardized_design import columns, standardize
     >>> design = standardize(np.array([[1.0, 5.0], [3.0, 5.0]]))
     >>> columns(design, np.array([0, 1])).round(3)
-    array([[-0.707, -0.   ],
-           [ 0.707, -0.   ]])
+    array([[-0.707,  0.   ],
+           [ 0.707,  0.   ]])
     """
     n_samples, n_features = X.shape
     root = None if weights is None else np.sqrt(np.asarray(weights, dtype=np.float64))
@@ -139,6 +140,36 @@ def columns(design: StandardizedDesign, indices: np.ndarray) -> np.ndarray:
     return part
 
 
+def _far_from_center(design: StandardizedDesign) -> bool:
+    """Whether products with the raw design, and the means taken out of them, would cancel too many digits."""
+    if design.means is None or isinstance(design.X, LinearOperator):
+        return False
+    total = design.X.shape[0] if design.root_weights is None else np.sum(design.root_weights**2)
+    return bool(np.any(np.abs(design.means) * np.sqrt(total) > _FAR * design.norms))
+
+
+def squared_norms(design: StandardizedDesign) -> np.ndarray:
+    """Squared norms of the standardized columns: ones, zeros where a column is constant, measured for an operator.
+
+    Parameters
+    ----------
+    design : StandardizedDesign
+        The design.
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+        The squared norms. Those of a LinearOperator cost a product for every column, unless its norms were set.
+    """
+    if not isinstance(design.X, LinearOperator) or np.any(design.norms != 1.0):
+        return np.isfinite(design.norms).astype(np.float64)
+    answer = np.empty(design.X.shape[1])
+    for block in _blocks(*design.X.shape):
+        part = columns(design, np.arange(block.start, block.stop))
+        answer[block] = np.einsum("ij,ij->j", part, part.conj()).real
+    return answer
+
+
 def cross(design: StandardizedDesign, block: np.ndarray) -> np.ndarray:
     r"""Inner products :math:`\tilde X^H B` of all standardized columns with those of a block.
 
@@ -155,6 +186,11 @@ def cross(design: StandardizedDesign, block: np.ndarray) -> np.ndarray:
         The inner products.
     """
     X = design.X
+    if _far_from_center(design):
+        answer = np.empty((X.shape[1], block.shape[1]), dtype=np.result_type(X.dtype, np.float64, block.dtype))
+        for part in _blocks(*X.shape):
+            answer[part] = columns(design, np.arange(part.start, part.stop)).conj().T @ block
+        return answer
     weighted = block if design.root_weights is None else block * design.root_weights[:, None]
     if isinstance(X, LinearOperator):
         answer = X.rmatmat(weighted)
@@ -187,6 +223,11 @@ def product(design: StandardizedDesign, coef: np.ndarray) -> np.ndarray:
     ndarray of shape (n_samples, n_columns)
         The combinations of the columns.
     """
+    if _far_from_center(design):
+        answer = np.zeros((design.X.shape[0], coef.shape[1]), np.result_type(design.X.dtype, np.float64, coef.dtype))
+        for part in _blocks(*design.X.shape):
+            answer += columns(design, np.arange(part.start, part.stop)) @ coef[part]
+        return answer
     X, raw = design.X, coef / design.norms[:, None]
     if isinstance(X, LinearOperator):
         answer = X.matmat(raw)

@@ -58,7 +58,7 @@ def answer(estimator, X):
     )
 
 
-@pytest.fixture(params=ESTIMATORS)
+@pytest.fixture(params=ESTIMATORS, scope="module")
 def fitted(request, design):
     return fit(ESTIMATORS[request.param](), design)
 

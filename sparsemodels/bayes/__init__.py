@@ -4,6 +4,11 @@ import importlib
 from typing import Any
 
 _WHERE: dict[str, str] = {
+    "KroneckerSparseBayes": "kronecker_sparse_bayes",
+    "RVMClassifier": "rvm_classifier",
+    "RVMRegressor": "rvm_regressor",
+    "SparseBayesClassifier": "sparse_bayes_classifier",
+    "SparseBayesRegressor": "sparse_bayes_regressor",
 }
 
 __all__ = list(_WHERE)
