@@ -11,7 +11,7 @@ The relevance that a component has without itself is the ratio of the D-weighted
 out raises the evidence if and only if this is less than one (Faul and Tipping, 2002).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -35,7 +35,7 @@ class Fit(NamedTuple):
 
     covariance: np.ndarray
     mean: np.ndarray
-    parts: scipy.sparse.csc_array | None
+    parts: Any  # a csc_array or None
     log_determinant: float
     quadratic: float
 

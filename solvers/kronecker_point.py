@@ -62,7 +62,7 @@ class KroneckerView(NamedTuple):
     found : KroneckerStatistics
         The statistics.
     square : array of shape (n_1, ..., n_d)
-        The sum of |q|^2 over measurements.
+        The sum of the squared magnitude of q over measurements.
     ratios : list of arrays of shape (k_i,)
         The two sides of stationarity of every parameter, divided.
     common : float

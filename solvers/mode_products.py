@@ -81,7 +81,7 @@ def mode_products(tensor: Any, matrices: Sequence[Any]) -> Any:
 
 
 def outer_product(vectors: Sequence[Any]) -> Any:
-    """The tensor of rank one with entries ``v_1[j_1] * ... * v_d[j_d]``.
+    """The tensor of rank one that vectors span: products of their entries.
 
     Parameters
     ----------

@@ -128,7 +128,7 @@ plt.show()
 # Middle and right, the experiment of He and Joseph, without clusters: real Gaussian factors, 15 unknowns a mode,
 # 8 x 12 x 15 measurements, three nonzeros a mode. The evidence alone (``evidence_threshold=0``) keeps entries that are
 # nothing but noise; asked that each be worth the logarithm of their number in evidence, most of these go, and the
-# error with them where there is most of it. Expectation maximisation finds the same in the end, but not in 60 steps.
+# error with them where there is most of it. Expectation maximisation is far from there after 60 steps.
 
 levels, n_draws = (4, 8, 12, 16, 20), 7
 lost = {name: np.empty((len(levels), n_draws)) for name in METHODS}
@@ -160,7 +160,7 @@ def recovered(found, x):
 
 EM = {"method": "am", "prune_tol": 1e-2, "evidence_threshold": 0.0, "max_iter": 60}
 SETTINGS = {
-    "expectation maximisation, 60 steps": EM,
+    "60 steps of EM": EM,
     "evidence alone": {"evidence_threshold": 0.0, "prune_tol": 1e-3},
     "with a threshold": {},
 }
@@ -179,7 +179,7 @@ fig, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained", width_ra
 for (name, values), style in zip(lost.items(), ("o-", "s-", "D-", "k--"), strict=True):
     axes[0].semilogy(levels, np.median(values, axis=1), style, label=name, ms=5)
 axes[0].set(xlabel="signal to noise, dB", ylabel="median error, relative", title="Clustered channels", xticks=levels)
-axes[0].legend(fontsize=8, loc="lower left")
+axes[0].legend(fontsize=7, loc="lower left")
 for (name, values), style in zip(scores.items(), ("^-", "s-", "D-"), strict=True):
     medians = np.median(values, axis=1)
     axes[1].semilogy(few, medians[:, 0], style, label=name, ms=5)

@@ -1,7 +1,7 @@
 r"""
-=================================================
+===================================================
 Which features are relevant, and how sure is that?
-=================================================
+===================================================
 
 Ten measurements of 442 diabetes patients, their squares and their products: 64 features, most of which say nothing new
 about the progression of the disease. Sparse Bayesian learning sets most coefficients to exactly zero and gives the

@@ -215,6 +215,12 @@ class SparseBayesRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixi
         "time_limit": [None, Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
     }
+    coef_: np.ndarray
+    intercept_: Any
+    prior_variances_: np.ndarray
+    noise_variance_: float
+    kkt_: float
+    status_: str
 
     def __init__(
         self,
@@ -428,7 +434,7 @@ class SparseBayesRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixi
 
         labels, start = self._labels(design.norms.shape[0]), options["start"]
         correlation = self._correlation(labels)
-        if correlation is not None:
+        if labels is not None and correlation is not None:
             from sparsemodels.solvers.block_correlation import block_evidence
 
             options = {name: value for name, value in options.items() if name != "start"}
