@@ -16,6 +16,7 @@ from .unit_columns import CenteredColumns, append_columns, as_scipy, gather_norm
 _REDUCTION = 0.1  # of the gap, by one model: solving it further is lost where the next one differs
 
 _PATIENCE = 42  # epochs before a Newton step is tried
+_ROUNDING = 1e-15  # of an objective
 _LARGEST_GRAM = 10_000  # the largest support for which one is
 
 
@@ -162,20 +163,25 @@ class ColumnModel:
             np.multiply(slope, scale, out=slope)
             return measure(penalty, coef, slope, scale, features, residual @ residual)
 
-        def replace(active: np.ndarray, new: np.ndarray) -> bool:
-            """Move to new coefficients if that lowers the objective."""
+        def replace(active: np.ndarray, new: np.ndarray, known: float | None = None) -> bool:
+            """Move to new coefficients if that lowers the objective; where it is level to rounding, the known gap."""
             settle()
             trial = residual.copy()
             _subtract(columns, active, (new - coef[active]) * scale[active], trial)
             if centered:
                 trial += columns.shift[0] * self.root_weights
                 columns.shift[0] = 0.0
-            chosen = features[active]
-            before = 0.5 * (residual @ residual) + penalty_value(penalty, coef[active], chosen)
+            chosen, old = features[active], coef[active]
+            before = 0.5 * (residual @ residual) + penalty_value(penalty, old, chosen)
             after = 0.5 * (trial @ trial) + penalty_value(penalty, new, chosen)
-            if not after < before:
+            level = known is not None and abs(after - before) <= _ROUNDING * before
+            if not (level or after < before):
                 return False
-            coef[active], residual[:] = new, trial
+            coef[active] = new
+            residual[:], trial = trial, residual.copy()
+            if level and not gap() < known:
+                coef[active], residual[:] = old, trial
+                return False
             return True
 
         # Slopes that must vanish do so only up to the patience of the epochs, and a KKT residual is no square as a gap
@@ -202,7 +208,7 @@ class ColumnModel:
             if (exact or n_epochs >= _PATIENCE) and 0 < active.size <= _LARGEST_GRAM:
                 new, unit_slope = coef[active], slope[active] / np.where(scale > 0.0, scale, 1.0)[active]
                 if newton_descent(self._gram(active), scale[active], new, unit_slope, penalty, features[active]):
-                    replace(active, new)
-                    current = gap()
+                    if replace(active, new, current):
+                        current = gap()
             if done or current <= target:
                 return current

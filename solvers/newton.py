@@ -10,7 +10,8 @@ from .penalties.functions import smooth_piece
 from .penalties.vector_functions import penalty_value
 
 STILL, CUT, FULL = range(3)
-_PIVOT = 4.0  # times size times eps: columns this close to dependent count as dependent
+_PIVOT = 4.0  # times the rounding of a pivot: columns this close to dependent count as dependent
+_LEVEL = 4.0 * np.finfo(float).eps  # of a slope that is rounding, in units of the coefficients of unit columns
 _CUTS = 1000  # steps times support: where a Cholesky factor is cheap, be persistent
 
 
@@ -96,6 +97,13 @@ def newton_step(
         if free.size == 0:
             return STILL
         step, dependent = _direction(gram, free, curvatures, gradient)
+        level = False  # whether the objective neither falls nor rises along a null direction
+        if dependent >= 0:
+            descent = gradient @ step
+            level = bool(abs(descent) <= _LEVEL * (np.abs(coef) @ scale) * np.abs(step).sum())
+            # On a level rounding would choose the way; the dependent coefficient shrinks instead.
+            if (old[dependent] > 0.0) if level else (descent < 0.0):
+                step = -step
         with np.errstate(divide="ignore", invalid="ignore"):
             reach = np.where(step < 0.0, (lower - old) / step, np.where(step > 0.0, (upper - old) / step, np.inf))
         first = reach.min()
@@ -133,7 +141,7 @@ def newton_step(
     if dependent >= 0:
         # Nearly null: the direction may have a minimum of its own before the first kink.
         bend = step @ image_of(step)[free] + curvatures @ step**2
-        t = shortest = min(first, gradient @ step / bend) if bend > 0.0 else first
+        t = shortest = min(first, gradient @ step / bend) if bend > 0.0 and not level else first
         if np.any(curvatures < 0.0):
             # Downwards on and on: the first end of a piece may be no kink, and a rounding away.
             t = max(t, reach[np.isfinite(reach)].max())
@@ -153,16 +161,25 @@ def newton_step(
 def _direction(
     gram: np.ndarray, free: np.ndarray, curvatures: np.ndarray, gradient: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """The Newton direction and -1; or a null direction, downhill, and the index of a dependent column."""
+    """The Newton direction and -1; or a null direction and the index of a dependent column, whose entry is one."""
     size = free.size
     matrix = np.zeros((size, size), dtype=gram.dtype)
     _submatrix(gram, free, curvatures, matrix)
-    potrf, potrs = scipy.linalg.get_lapack_funcs(("potrf", "potrs"), (matrix,))
+    potrf, potrs, trtrs = scipy.linalg.get_lapack_funcs(("potrf", "potrs", "trtrs"), (matrix,))
     factor, failed = potrf(matrix.T, lower=0, overwrite_a=1, clean=0)
-    # A pivot is the squared distance of a unit column to the span of those before it.
+    # A pivot is the squared distance of a unit column to the span of those before it: the quadratic form of the
+    # combination that remains, this column less its expansion in those. The larger the entries of that, the more do
+    # the roundings of the matrix weigh in it.
     pivots = np.diag(factor)[: failed - 1 if failed > 0 else size] ** 2
-    small = np.flatnonzero(pivots <= _PIVOT * size * np.finfo(gram.dtype).eps)
-    dependent = int(small[0]) if small.size else failed - 1
+    eps = float(np.finfo(gram.dtype).eps)
+    dependent = failed - 1
+    for k in np.flatnonzero(pivots <= max(np.sqrt(eps), _PIVOT * eps * size)):
+        unit = np.zeros(k + 1, dtype=gram.dtype)
+        unit[k] = factor[k, k]
+        combination, _ = trtrs(factor[: k + 1, : k + 1], unit, lower=0)
+        if pivots[k] <= _PIVOT * eps * max(size, float(np.abs(combination).sum()) ** 2):
+            dependent = int(k)
+            break
     if dependent < 0:
         solution, _ = potrs(factor, gradient.astype(gram.dtype), lower=0)
         return solution.astype(float), -1
@@ -172,7 +189,7 @@ def _direction(
         expansion = np.ascontiguousarray(gram[free[dependent]][free[:dependent]])
         solution, _ = potrs(factor[:dependent, :dependent], expansion, lower=0)
         step[:dependent] = -solution
-    return (step if gradient @ step >= 0.0 else -step), dependent
+    return step, dependent
 
 
 def newton_descent(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import scipy.optimize
 import scipy.special
 
@@ -25,8 +26,11 @@ from .path_problem import PathProblem
 from .penalties.functions import with_alpha
 from .penalties.vector_functions import kkt_distances, penalty_gap, penalty_value
 from .quantile_lasso import VertexProblem, linear_pieces
+from .unit_columns import gather_normalized
 
 _ROUNDING = 1e-14  # a residual of this share of the targets is none
+_NO_RESIDUAL = 1e-9  # a solution with this share of them is one without residual, which a proof then confirms
+_DEPENDENT = 1e-12  # smallest singular value of columns, relative to the largest, from which on they are independent
 _MAX_LEVELS = 100
 _FINEST = 1e-26  # share of the tolerance
 _POLISHED = 1e-4
@@ -208,6 +212,11 @@ class SquareRootProblem(PathProblem):
                     if share < _FINEST or inner.status == "stalled":
                         break
                 noise, vanishes = _next_noise(point, previous, lower, upper)
+                if vanishes and alpha > 0.0:
+                    interpolant = self._refit(penalty, alpha, inner.dual / scale, target, n_iter)
+                    if interpolant is not None:
+                        best, status = interpolant, "converged"
+                        break
                 if not tried and ((vanishes and residual < 0.03 * self.null_objective) or self._saturated()):
                     tried = True
                     interpolant = self._interpolate(penalty, alpha, deadline, n_iter)
@@ -233,6 +242,37 @@ class SquareRootProblem(PathProblem):
         count = np.count_nonzero(self.coef) + int(self.fit_intercept)
         return bool(count >= np.count_nonzero(self.loss.weights))
 
+    def _refit(
+        self, penalty: Any, alpha: float, dual: np.ndarray, target: float, n_iter: int
+    ) -> Solution | None:
+        """The solution without residual if it has the support and the signs of the current point.
+
+        While these stay, all slopes stay as the noise level goes to zero: the dual point of the current level proves
+        the end, too. A fit by levels alone would approach that end for ever.
+        """
+        before, root = self.coef.copy(), np.sqrt(self.loss.weights)
+        support = np.flatnonzero(before)
+        if support.size + int(self.fit_intercept) > np.count_nonzero(root):
+            return None
+        columns, scale = np.empty((self.n_samples, support.size), order="F"), np.empty(support.size)
+        gather_normalized(self.X, support, root, self.fit_intercept, columns, scale)
+        centre = self.loss.weights @ self.loss.y if self.fit_intercept else 0.0
+        fit, _, rank, _ = scipy.linalg.lstsq(columns, root * (self.loss.y - centre), cond=_DEPENDENT)
+        if rank < support.size:
+            return None  # no vertex: not the only solution of these signs
+        coef = np.zeros(self.n_features)
+        coef[support] = fit / scale
+        if not np.array_equal(np.sign(coef), np.sign(before)):
+            return None
+        self.squared.restart(coef)
+        if loss_value(self.loss, self.squared.predictor) <= _NO_RESIDUAL * self._size:
+            solution = self._certified(penalty, dual, n_iter)
+            if solution.dual_gap <= target:
+                self._interpolation = coef, dual / alpha
+                return solution
+        self.squared.restart(before)
+        return None
+
     def _interpolate(self, penalty: Any, alpha: float, deadline: float, n_iter: int) -> Solution | None:
         r"""The solution without residual, if there is one: a vertex of a linear program.
 
@@ -253,7 +293,7 @@ class SquareRootProblem(PathProblem):
         self.squared.restart(vertex.coef)
         solution = self._certified(penalty, dual / max(norm, 1.0), n_iter)
         if norm <= 1.0 + 1e-9 and solution.objective - penalty_value(penalty, vertex.coef, self.features) <= (
-            1e-9 * self._size
+            _NO_RESIDUAL * self._size
         ):
             self._interpolation = self.coef.copy(), dual / alpha
         else:

@@ -32,7 +32,7 @@ def relevance_threshold(threshold: float | str, n_columns: int, n_degrees: int =
     --------
     >>> from sparsemodels.bayes.relevance_threshold import relevance_threshold
     >>> round(relevance_threshold("auto", 100), 2), round(relevance_threshold("auto", 100, n_degrees=8), 2)
-    (9.21, 2.97)
+    (9.21, 2.98)
     """
     if not isinstance(threshold, str):
         return float(threshold)

@@ -79,6 +79,8 @@ class RVMClassifier(RelevanceVectorMachine, LaplaceClassifier):
         samples with a positive prior variance there.
     gamma_ : float
         The number that `gamma` stood for; not with a precomputed kernel.
+    threshold_ : float
+        The relevance that a kernel needed.
     kkt_ : float
         The largest violation of the conditions of the evidence, without units.
     log_evidence_ : float or ndarray of shape (n_classes,)

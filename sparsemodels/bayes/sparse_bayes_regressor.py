@@ -185,7 +185,7 @@ class SparseBayesRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixi
     >>> X, y = load_diabetes(return_X_y=True)
     >>> model = SparseBayesRegressor().fit(X, y)
     >>> model.active_
-    array([1, 2, 3, 4, 6, 8])
+    array([1, 2, 3, 6, 8])
     >>> mean, std = model.predict(X[:2], return_std=True)
     >>> bool(model.kkt_ <= 1e-4)
     True
