@@ -16,6 +16,9 @@ from .penalties.vector_functions import (
     structure,
 )
 
+_ROUNDING = 4.0 * np.finfo(float).eps
+_TIE = 1e-3  # relative difference of gaps that are as good as equal
+
 
 @kernel
 def separable_model_gap(penalty, coef, slope, scale, features, loss_norm):
@@ -75,6 +78,20 @@ def stationarity(
     distances = np.empty(coef.size)
     kkt_distances(penalty, coef, slope, features, distances)
     return 0.5 * float(np.sum(np.divide(distances, scale, out=np.zeros_like(scale), where=scale > 0.0) ** 2))
+
+
+def slope_rounding(coef: np.ndarray, scale: np.ndarray) -> float:
+    """How large a slope of a unit column may be by rounding alone, from coefficients and the norms of their columns."""
+    return _ROUNDING * float(np.abs(coef) @ scale)
+
+
+def no_worse(gap: float, known: float, coef: np.ndarray, scale: np.ndarray) -> bool:
+    """Whether a step did not widen the gap of a model, as far as rounding can tell.
+
+    A step along a direction in which the objective is level changes slopes by their rounding only. That must not decide
+    whether it is taken, or the answer would be another one for the same samples in another order.
+    """
+    return bool(gap <= (1.0 + _TIE) * known + 0.5 * coef.size * slope_rounding(coef, scale) ** 2)
 
 
 @kernel

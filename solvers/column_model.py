@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .anderson import Anderson
-from .certificate import model_gap, stationarity
+from .certificate import model_gap, no_worse, slope_rounding, stationarity
 from .columns import SparseColumns, column_axpy, correlate_columns
 from .coordinate_descent import column_epochs
 from .kernel import kernel
@@ -163,7 +163,7 @@ class ColumnModel:
             np.multiply(slope, scale, out=slope)
             return measure(penalty, coef, slope, scale, features, residual @ residual)
 
-        def replace(active: np.ndarray, new: np.ndarray, known: float | None = None) -> bool:
+        def replace(active: np.ndarray, new: np.ndarray, known: float = -np.inf) -> bool:
             """Move to new coefficients if that lowers the objective; where it is level to rounding, the known gap."""
             settle()
             trial = residual.copy()
@@ -174,12 +174,13 @@ class ColumnModel:
             chosen, old = features[active], coef[active]
             before = 0.5 * (residual @ residual) + penalty_value(penalty, old, chosen)
             after = 0.5 * (trial @ trial) + penalty_value(penalty, new, chosen)
-            level = known is not None and abs(after - before) <= _ROUNDING * before
+            rounding = _ROUNDING * before + slope_rounding(coef, scale) * np.abs((new - old) * scale[active]).sum()
+            level = known >= 0.0 and abs(after - before) <= rounding
             if not (level or after < before):
                 return False
             coef[active] = new
             residual[:], trial = trial, residual.copy()
-            if level and not gap() < known:
+            if level and not no_worse(gap(), known, coef, scale):
                 coef[active], residual[:] = old, trial
                 return False
             return True

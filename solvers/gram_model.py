@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .block_descent import block_descent
-from .certificate import model_gap, stationarity
+from .certificate import model_gap, no_worse, stationarity
 from .columns import SparseColumns
 from .coordinate_descent import gram_epochs
 from .group_update import Spectra
@@ -207,7 +207,7 @@ class GramModel:
                     before = coef.copy(), slope.copy()
                     if newton_step(gram, scale, coef, unit_slope, penalty, features):
                         polished = gap()
-                        if polished <= current:
+                        if no_worse(polished, current, coef, scale):
                             return polished
                         coef[:], slope[:] = before  # a step that a kink cut lowers the objective, not always the gap
                 return current

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from .certificate import slope_rounding
 from .kernel import kernel
 from .penalties.functions import smooth_piece
 from .penalties.vector_functions import penalty_value
 
 STILL, CUT, FULL = range(3)
 _PIVOT = 4.0  # times the rounding of a pivot: columns this close to dependent count as dependent
-_LEVEL = 4.0 * np.finfo(float).eps  # of a slope that is rounding, in units of the coefficients of unit columns
 _CUTS = 1000  # steps times support: where a Cholesky factor is cheap, be persistent
 
 
@@ -93,23 +93,30 @@ def newton_step(
     curvatures = curvatures[kept] / unit**2
     gradient = slope[free] - slopes[kept] / unit
 
+    rounding_of_slopes = slope_rounding(coef, scale)
+    held = False
     while True:
         if free.size == 0:
             return STILL
         step, dependent = _direction(gram, free, curvatures, gradient)
-        level = False  # whether the objective neither falls nor rises along a null direction
+        level = hold = False
         if dependent >= 0:
             descent = gradient @ step
-            level = bool(abs(descent) <= _LEVEL * (np.abs(coef) @ scale) * np.abs(step).sum())
-            # On a level rounding would choose the way; the dependent coefficient shrinks instead.
+            # Where the objective is level along a null direction, rounding must not choose the way: the dependent
+            # coefficient shrinks. While that is the sum of large slopes, all but this coefficient are settled first.
+            level = bool(abs(descent) <= rounding_of_slopes * np.abs(step).sum())
+            hold = not level and bool(
+                abs(descent) <= np.sqrt(np.finfo(gram.dtype).eps) * (np.abs(gradient) @ np.abs(step))
+            )
             if (old[dependent] > 0.0) if level else (descent < 0.0):
                 step = -step
         with np.errstate(divide="ignore", invalid="ignore"):
             reach = np.where(step < 0.0, (lower - old) / step, np.where(step > 0.0, (upper - old) / step, np.inf))
         first = reach.min()
-        if dependent < 0 or np.isfinite(first):
+        if dependent < 0 or (np.isfinite(first) and not hold):
             break
         # Unpenalised columns that depend on each other: any solution will do, the last one stays as it is.
+        held |= np.isfinite(first)
         rest = np.arange(free.size) != dependent
         free, unit, old, lower, upper = free[rest], unit[rest], old[rest], lower[rest], upper[rest]
         curvatures, gradient, bottom, top = curvatures[rest], gradient[rest], bottom[rest], top[rest]
@@ -132,6 +139,8 @@ def newton_step(
         image = image_of(change)
         model = 0.5 * change @ image[free] - slope[free] @ change
         rounding = np.finfo(gram.dtype).eps * (abs(start_penalty) + np.abs(gradient) @ np.abs(change))
+        if level:
+            rounding += rounding_of_slopes * np.abs(change).sum()
         return model + penalty_value(penalty, coefficients(new), chosen) - start_penalty - rounding, image
 
     def move(t: float) -> np.ndarray:
@@ -155,7 +164,7 @@ def newton_step(
         return STILL
     coef[free] = coefficients(new)
     slope -= image
-    return FULL if dependent < 0 and first >= 1.0 else CUT
+    return FULL if dependent < 0 and first >= 1.0 and not held else CUT
 
 
 def _direction(

@@ -242,9 +242,7 @@ class SquareRootProblem(PathProblem):
         count = np.count_nonzero(self.coef) + int(self.fit_intercept)
         return bool(count >= np.count_nonzero(self.loss.weights))
 
-    def _refit(
-        self, penalty: Any, alpha: float, dual: np.ndarray, target: float, n_iter: int
-    ) -> Solution | None:
+    def _refit(self, penalty: Any, alpha: float, dual: np.ndarray, target: float, n_iter: int) -> Solution | None:
         """The solution without residual if it has the support and the signs of the current point.
 
         While these stay, all slopes stay as the noise level goes to zero: the dual point of the current level proves
@@ -252,7 +250,7 @@ class SquareRootProblem(PathProblem):
         """
         before, root = self.coef.copy(), np.sqrt(self.loss.weights)
         support = np.flatnonzero(before)
-        if support.size + int(self.fit_intercept) > np.count_nonzero(root):
+        if not 0 < support.size <= np.count_nonzero(root) - int(self.fit_intercept):
             return None
         columns, scale = np.empty((self.n_samples, support.size), order="F"), np.empty(support.size)
         gather_normalized(self.X, support, root, self.fit_intercept, columns, scale)

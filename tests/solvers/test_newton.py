@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sparsemodels.solvers.newton import CUT, FULL, STILL, newton_descent, newton_step
-from sparsemodels.solvers.penalties import L1, Box, ElasticNet, value
+from sparsemodels.solvers.penalties import L1, MCP, Box, ElasticNet, value
 
 
 class Model:
@@ -142,6 +142,36 @@ def test_dependent_columns_leave_the_support(dtype):
         support = np.flatnonzero(model.coef)
         assert np.linalg.matrix_rank(model.unit[:, support]) == support.size
         assert model.objective(penalty) < before
+
+
+@pytest.mark.parametrize("angle", [1e-2, 1e-3, 1e-4])
+def test_dependence_is_seen_through_columns_that_are_nearly_parallel(angle):
+    """One column more than dimensions; its expansion in the others is long, and so far reach the roundings."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((5, 6))
+        X[:, 1] = X[:, 0] + angle * rng.standard_normal(5)
+        start, y = rng.standard_normal(6), rng.standard_normal(5)
+        model = Model(X, y, start)
+        assert model.apply(newton_step, MCP(0.0, 3.0, np.ones(6))) == FULL
+        assert model.coef[5] == start[5]  # any solution will do: it is that of the others, this one stays
+        length = np.abs(model.coef) @ model.scale
+        assert np.abs(model.exact_slope()[:5]).max() <= 1e-13 * (1.0 + length)
+
+
+def test_along_a_level_direction_the_dependent_coefficient_shrinks():
+    """Where a column and its expansion cost the same, rounding does not choose: the order of samples is no matter."""
+    for seed in range(10):
+        rng, X, y = draw(seed, m=4)
+        X = np.column_stack([X, X @ [0.5, 0.25, 0.125, 0.125]])
+        start, penalty, outcomes = rng.uniform(1.0, 2.0, 5), L1(1e-3, np.array([2.0, 1.0, 1.0, 1.0, 1.5])), []
+        for order in (np.arange(20), rng.permutation(20)):
+            model = Model(X[order], y[order], start)
+            for _ in range(3):
+                model.apply(newton_descent, penalty)
+            outcomes.append(model.coef)
+        np.testing.assert_allclose(outcomes[0], outcomes[1], atol=1e-9 * np.abs(outcomes[0]).max())
+        assert np.count_nonzero(outcomes[0]) <= 4
 
 
 def test_descent_ends_at_the_minimum_over_its_support():
