@@ -37,6 +37,7 @@ _REFRESHES = 6  # of a round
 _LOOSE = 0.1  # relevances so near to one are left to Newton steps
 _STEPS, _LAST_STEPS = 4, 12  # Newton steps of a round with and without new columns
 _FINISHED = ("converged", "stalled", "max_iter")
+_LITTLE = 0.01  # noise, over the power of the targets, from which a second search starts
 _INNER = 0.1  # of the tolerance: what Newton steps reach for
 
 
@@ -80,8 +81,9 @@ def fast_marginal_likelihood(
     Y : ndarray of shape (n_samples, n_outputs)
         Weighted, centred targets; the outputs share their active columns.
     noise : Noise
-        What is known of the noise. A variance that is learned starts from the given one, best a low one, 0.01 of the
-        power of the targets; if noise alone is worth more than the answer, a second search starts from there.
+        What is known of the noise. A variance that is learned starts from the given one. If it ends above 0.01 of the
+        power of the targets and there is a threshold, a second search starts from there; if noise alone is worth more
+        than the answer, from all of that power. The better answer is kept.
     threshold : float, default=1.0
         The relevance :math:`\tau \ge 1` that a column needs, measured without itself, to be active; 2 log(n_features)
         keeps nearly all irrelevant columns out, one keeps about a third of those it sees.
@@ -128,15 +130,20 @@ def fast_marginal_likelihood(
     answer = _search(problem, noise, _given(start, problem.squared_norms), max_iter=max_iter, **options)
     if not noise.learned or answer.status not in _FINISHED or problem.power == 0.0:
         return answer
-    # With little noise many columns fit anything. If noise alone is worth more than the answer, look from there.
+    # The noise may end far too large, where what is not in the model yet hides every single column, or too small, where
+    # many columns fit anything: look from the other side too.
     nothing = _given(None, problem.squared_norms)
-    alone = noise._replace(variance=max(problem.power / (Y.shape[1] * noise.degrees_of_freedom), noise.floor))
+    power = problem.power / (Y.shape[1] * noise.degrees_of_freedom)
+    alone = noise._replace(variance=max(power, noise.floor))
     empty = problem.posterior(problem.products.of(nothing[0]), nothing[0], nothing[1], alone.variance)
-    if objective(empty, alone, problem.is_complex) <= _worth(problem, answer):
-        return answer
-    other = _search(problem, alone, nothing, max_iter=max(max_iter - answer.n_iter, 0), **options)
-    better = other if other.status in _FINISHED and _worth(problem, other) > _worth(problem, answer) else answer
-    return better._replace(n_iter=answer.n_iter + other.n_iter)
+    others = [alone] if objective(empty, alone, problem.is_complex) > _worth(problem, answer) else []
+    if start is None and threshold > 1.0 and min(noise.variance, answer.noise_variance) > _LITTLE * power:
+        others.append(noise._replace(variance=max(_LITTLE * power, noise.floor)))
+    for other_noise in others:
+        other = _search(problem, other_noise, nothing, max_iter=max(max_iter - answer.n_iter, 0), **options)
+        better = other.status in _FINISHED and _worth(problem, other) > _worth(problem, answer)
+        answer = (other if better else answer)._replace(n_iter=answer.n_iter + other.n_iter)
+    return answer
 
 
 def _worth(problem, posterior):
