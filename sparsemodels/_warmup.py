@@ -17,6 +17,7 @@ def warmup() -> None:
     >>> import sparsemodels
     >>> sparsemodels.warmup()
     """
+    from sparsemodels.bayes import SparseBayesClassifier, SparseBayesRegressor
     from sparsemodels.linear_model import (
         AdaptiveLassoCV,
         BestSubsetRegressor,
@@ -52,6 +53,8 @@ def warmup() -> None:
                 model.fit(data, y)
             for model in (HuberLasso(0.01), QuantileLasso(0.01), SquareRootLasso(0.01), BestSubsetRegressor(2)):
                 model.fit(data, y)
+            SparseBayesRegressor().fit(data, y)
+            SparseBayesClassifier().fit(data, y > 0.0)
             SparseLogisticRegression(0.01).fit(data, y > 0.0)
             SparsePoissonRegressor(0.01).fit(data, np.round(np.abs(y)))
             for loss in ("squared", "sqrt", "absolute"):

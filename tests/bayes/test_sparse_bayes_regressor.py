@@ -4,8 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.fft
 import scipy.sparse
-from scipy.sparse.linalg import aslinearoperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
@@ -337,3 +338,31 @@ def test_errors_name_the_parameter(parameters, message):
     X, y, _ = planted(n=20, p=4, k=2)
     with pytest.raises(ValueError, match=message):
         SparseBayesRegressor(**parameters).fit(X, y)
+
+
+def test_twenty_thousand_columns_that_are_never_formed():
+    rng = np.random.default_rng(0)
+    rows = np.sort(rng.choice(20_000, 1000, replace=False))
+
+    def product(coef):
+        return scipy.fft.dct(coef, axis=0, norm="ortho")[rows]
+
+    def adjoint(values):
+        image = np.zeros((20_000, *values.shape[1:]))
+        image[rows] = values
+        return scipy.fft.idct(image, axis=0, norm="ortho")
+
+    X = LinearOperator((1000, 20_000), matvec=product, rmatvec=adjoint, matmat=product, rmatmat=adjoint, dtype=float)
+    coef = np.zeros(20_000)
+    support = np.sort(rng.choice(20_000, 30, replace=False))
+    coef[support] = rng.choice([-1.0, 1.0], 30) * rng.uniform(1.0, 2.0, 30)
+    y = product(coef) + 0.005 * rng.standard_normal(1000)
+    model = SparseBayesRegressor(fit_intercept=False, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.active_, support)
+    assert model.kkt_ <= 1e-4
+    assert model.noise_variance_ == pytest.approx(0.005**2, rel=0.2)
+    # Least squares on the true support is as good as it gets.
+    unit = np.zeros((20_000, 30))
+    unit[support, np.arange(30)] = 1.0
+    oracle = np.linalg.lstsq(product(unit), y, rcond=None)[0]
+    assert np.sum((model.coef_ - coef) ** 2) <= 1.1 * np.sum((oracle - coef[support]) ** 2)
