@@ -133,14 +133,20 @@ def _pooled_pairs(matrix, parts):
 
 
 def _bordered(block, side, corner):
-    return np.block([[block, side[:, None]], [side[None, :], np.full((1, 1), corner)]])
+    count = len(side)
+    matrix = np.empty((count + 1, count + 1))
+    matrix[:count, :count] = block
+    matrix[:count, count] = matrix[count, :count] = side
+    matrix[count, count] = corner
+    return matrix
 
 
 def _solution(matrix, gradient):
     """The Newton step, or None if the matrix is not positive definite."""
+    if len(gradient) == 0:  # which LAPACK refuses
+        return np.empty(0)
     matrix = matrix.copy()
-    matrix[np.diag_indices_from(matrix)] += _RIDGE * np.max(np.abs(np.diag(matrix)), initial=0.0)
-    try:
-        return -scipy.linalg.cho_solve(scipy.linalg.cho_factor(matrix, lower=True, check_finite=False), gradient)
-    except np.linalg.LinAlgError:
-        return None
+    diagonal = matrix.flat[:: len(matrix) + 1]
+    matrix.flat[:: len(matrix) + 1] = diagonal + _RIDGE * np.max(np.abs(diagonal))
+    _, solution, info = scipy.linalg.lapack.dposv(matrix, -gradient, lower=True)
+    return None if info else solution

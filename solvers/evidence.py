@@ -234,8 +234,15 @@ def posterior_factor(gram: np.ndarray, root: np.ndarray) -> np.ndarray:
         The factor.
     """
     precision = root[:, None] * gram * root
-    precision[np.diag_indices_from(precision)] += 1.0
-    return scipy.linalg.cholesky(precision, lower=True, overwrite_a=True, check_finite=False)
+    if precision.size == 0:  # which LAPACK refuses
+        return precision
+    precision.flat[:: len(precision) + 1] += 1.0
+    # Called for matrices of a few rows many times: SciPy's own function would take longer than the work.
+    factorize = scipy.linalg.lapack.zpotrf if np.iscomplexobj(precision) else scipy.linalg.lapack.dpotrf
+    factor, info = factorize(precision, lower=True, clean=True, overwrite_a=True)
+    if info:
+        raise np.linalg.LinAlgError("the posterior precision is not positive definite")
+    return factor
 
 
 def log_evidence(
