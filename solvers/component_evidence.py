@@ -23,9 +23,8 @@ from .standardized_design import StandardizedDesign
 from .variance_components import ComponentPosterior, component_violation, pooled, variance_shares
 
 _ROUNDING = 1e-13  # of sums of order one a row or a column
-_CANCELLATION = (
-    1e-14  # of the power of the targets over the variance of the noise, of which the quadratic form is what is left
-)
+# Of the power of the targets over the variance of the noise, of which the quadratic form is what is left.
+_CANCELLATION = 1e-14
 
 
 class ComponentState(NamedTuple):

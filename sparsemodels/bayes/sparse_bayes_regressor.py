@@ -306,7 +306,8 @@ class SparseBayesRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixi
 
         targets = standardize_targets(y.reshape(len(y), -1), weights, center=self.fit_intercept)
         noise = noise_in_standard_units(targets, known, prior, self.noise_floor)
-        context = self._init_callback_context(max_subtasks=self.max_iter)
+        # Nobody knows how many: ``"fast"`` reports once in a round of actions, which may also find nothing to do.
+        context = self._init_callback_context(max_subtasks=None)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
         def on_iteration(n_iter: int, log_evidence: float) -> bool:
